@@ -1,0 +1,1 @@
+"""Measures the other packages, and says how."""

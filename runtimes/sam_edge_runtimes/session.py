@@ -1,0 +1,58 @@
+"""What every engine must do. Engines know tensors, not images or prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from threading import Lock
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32 = NDArray[np.float32]
+
+
+class Session(Protocol):
+    """One loaded graph. It knows tensors, not images or prompts.
+
+    ``run`` may be called from several threads; an adapter whose engine cannot keeps one request a
+    thread.
+    """
+
+    def run(self, feeds: Mapping[str, Float32]) -> dict[str, Float32]:
+        """Run the graph once.
+
+        Args:
+            feeds: every input by name, float32, C-contiguous.
+
+        Returns:
+            Every output by name. The caller owns the arrays: a later ``run`` leaves them alone.
+
+        Raises:
+            EngineError: if the engine refuses the feeds.
+        """
+        ...
+
+
+class DeferredSession:
+    """A session that opens at its first ``run``, so that what is never asked never costs memory.
+
+    Args:
+        open_session: opens the real one.
+        keep: False closes it after every run: slow, but its memory goes back to the system.
+    """
+
+    def __init__(self, open_session: Callable[[], Session], *, keep: bool = True) -> None:
+        self._open = open_session
+        self._keep = keep
+        self._session: Session | None = None
+        self._lock = Lock()
+
+    def run(self, feeds: Mapping[str, Float32]) -> dict[str, Float32]:
+        """Open the graph if it is not open, and run it."""
+        if not self._keep:
+            with self._lock:  # one at a time: two open encoders would defeat the purpose
+                return self._open().run(feeds)
+        with self._lock:
+            session = self._session = self._session or self._open()
+        return session.run(feeds)

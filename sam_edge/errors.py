@@ -1,0 +1,41 @@
+"""The errors of sam-edge; see ``sam_edge_runtimes.errors`` for their base."""
+
+from __future__ import annotations
+
+from sam_edge_runtimes.errors import EngineError, MissingDependencyError, SamEdgeError
+
+__all__ = [
+    "ChecksumError",
+    "EmbeddingError",
+    "EngineError",
+    "ImageError",
+    "ManifestError",
+    "MissingDependencyError",
+    "ModelNotFoundError",
+    "PromptError",
+    "SamEdgeError",
+]
+
+
+class ImageError(SamEdgeError, ValueError):
+    """A photo that cannot be read, or an array that is no photo."""
+
+
+class PromptError(SamEdgeError, ValueError):
+    """A prompt that cannot be meant: outside the photo, not a number, of the wrong shape."""
+
+
+class EmbeddingError(SamEdgeError, ValueError):
+    """An embedding that is not this model's, or a file that holds none."""
+
+
+class ManifestError(SamEdgeError, ValueError):
+    """A bundle whose manifest cannot be trusted."""
+
+
+class ChecksumError(SamEdgeError, OSError):
+    """A file whose bytes are not those that were promised."""
+
+
+class ModelNotFoundError(SamEdgeError, FileNotFoundError):
+    """A model name that nobody knows, or a bundle that is not there."""

@@ -1,0 +1,285 @@
+"""The bundle: a directory with a manifest and the graphs it describes.
+
+A manifest is checked once, at the door. Everything behind it may trust it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path, PurePath
+from typing import Any
+
+from sam_edge.errors import ChecksumError, ManifestError
+
+MANIFEST_NAME = "manifest.json"
+SCHEMA = 1
+
+IMAGE_ENCODER = "image_encoder"
+PROMPT_ENCODER_MASK_DECODER = "prompt_encoder_mask_decoder"
+
+PRECISIONS = ("fp32", "fp16", "int8")
+DECODERS = ("native", "official", "official-multi")
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """One input or output of a graph. A dimension is a number, or a name where it is dynamic."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GraphFile:
+    """One graph of a bundle.
+
+    Attributes:
+        role: what the graph does, ``image_encoder`` or ``prompt_encoder_mask_decoder``.
+        file: its file name in the bundle's directory.
+        engines: the engines it is meant for; empty means any ONNX engine.
+        precision: what its weights are stored as, one of ``PRECISIONS``.
+        sha256: of the file.
+        size_bytes: of the file.
+        external_data: files with the weights of a graph over 2 GB: name -> sha256.
+        inputs: in the graph's order.
+        outputs: in the graph's order.
+    """
+
+    role: str
+    file: str
+    engines: tuple[str, ...]
+    precision: str
+    sha256: str
+    size_bytes: int
+    external_data: Mapping[str, str]
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The checkpoint a bundle was made from. Its hash is the model's identity."""
+
+    file: str
+    sha256: str
+    licence: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """What a bundle's manifest says.
+
+    Attributes:
+        variant: ``vit_b``, ``vit_l``, ``vit_h``, ``mobile_sam``, ``nano``.
+        image_size: side S of the encoder's square frame, in pixels.
+        pixel_mean: RGB, in 0..255 units.
+        pixel_std: RGB, in 0..255 units.
+        mask_threshold: the logit above which a pixel is foreground.
+        precision: the precision that was asked for at export.
+        decoder: the decoder's contract, one of ``DECODERS``.
+        opset: ONNX opset of the graphs.
+        graphs: every graph file of the bundle.
+        source: the checkpoint.
+        exporter: versions of what wrote the bundle, name -> version.
+        quantization: the recipe, or None for float graphs.
+        notes: what a user should know, such as resampled position embeddings.
+        fidelity: one entry per engine measured; see ``docs/bundle.md``.
+    """
+
+    variant: str
+    image_size: int
+    pixel_mean: tuple[float, float, float]
+    pixel_std: tuple[float, float, float]
+    mask_threshold: float
+    precision: str
+    decoder: str
+    opset: int
+    graphs: tuple[GraphFile, ...]
+    source: Source
+    exporter: Mapping[str, str]
+    quantization: Mapping[str, Any] | None = None
+    notes: tuple[str, ...] = ()
+    fidelity: tuple[Mapping[str, Any], ...] = field(default=())
+
+    @property
+    def embedding_size(self) -> int:
+        """Side of the embedding's grid: one cell per 16 x 16 pixels of the encoder's frame."""
+        return self.image_size // 16
+
+    @property
+    def low_res_size(self) -> int:
+        """Side of the decoder's mask logits: a quarter of the encoder's frame."""
+        return self.image_size // 4
+
+    def graph(self, role: str, engine: str) -> GraphFile:
+        """Return the graph for a role: the engine's own file where there is one.
+
+        Raises:
+            ManifestError: if the bundle has no graph for that role and engine.
+        """
+        candidates = [graph for graph in self.graphs if graph.role == role]
+        for graph in candidates:
+            if engine in graph.engines:
+                return graph
+        for graph in candidates:
+            if not graph.engines:
+                return graph
+        raise ManifestError(
+            f"the bundle has no {role} for {engine}; export it again with --engine {engine}"
+        )
+
+
+def read_spec(directory: Path) -> ModelSpec:
+    """Read and check a bundle's manifest, and the sizes (not the hashes) of its files.
+
+    Raises:
+        FileNotFoundError: if the directory is no bundle.
+        ManifestError: if a newer sam-edge wrote it, a field is missing, unknown or of the wrong
+            kind, or a file is absent or of another size.
+    """
+    path = directory / MANIFEST_NAME
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(
+            f"{directory} is not a bundle (it has no {MANIFEST_NAME}); "
+            "make one with: sam-edge export CHECKPOINT -o BUNDLE"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ManifestError(f"{path} cannot be read: {error}") from error
+    spec = parse_manifest(text, path)
+    for graph in spec.graphs:
+        file = directory / graph.file
+        actual = file.stat().st_size if file.is_file() else None
+        if actual != graph.size_bytes:
+            found = "is missing" if actual is None else f"has {actual} bytes"
+            raise ManifestError(
+                f"{file} {found}, its manifest says {graph.size_bytes} bytes; "
+                "export or pull the bundle again"
+            )
+        for name in graph.external_data:
+            if not (directory / name).is_file():
+                raise ManifestError(f"{directory / name} is missing; export the bundle again")
+    return spec
+
+
+def parse_manifest(text: str, path: Path) -> ModelSpec:
+    """Turn a manifest's text into a spec. ``path`` is only for messages.
+
+    Raises:
+        ManifestError: as for ``read_spec``.
+    """
+    try:
+        manifest = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ManifestError(f"{path} is not JSON: {error}") from error
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("schema"), int):
+        raise ManifestError(f"{path} has no schema number; it is not a sam-edge manifest")
+    schema = manifest.pop("schema")
+    if schema != SCHEMA:
+        step = "upgrade sam-edge" if schema > SCHEMA else "export the bundle again"
+        raise ManifestError(f"{path}: manifest schema {schema}, this sam-edge reads {SCHEMA}; {step}")
+    try:
+        manifest["graphs"] = tuple(_graph(entry) for entry in manifest["graphs"])
+        manifest["source"] = Source(**manifest["source"])
+        for name in ("pixel_mean", "pixel_std", "notes", "fidelity"):
+            if name in manifest:
+                manifest[name] = tuple(manifest[name])
+        spec = ModelSpec(**manifest)
+    except KeyError as error:
+        raise ManifestError(f"{path}: the field {error} is missing") from error
+    except TypeError as error:
+        # dataclasses name the missing or unknown field
+        raise ManifestError(f"{path}: {error}") from error
+    _check(spec, path)
+    return spec
+
+
+def manifest_text(spec: ModelSpec) -> str:
+    """Return the manifest of a spec as JSON text.
+
+    >>> import pathlib
+    >>> text = manifest_text(_DOCTEST_SPEC)
+    >>> parse_manifest(text, pathlib.Path("manifest.json")) == _DOCTEST_SPEC
+    True
+    """
+    return json.dumps({"schema": SCHEMA, **asdict(spec)}, indent=2) + "\n"
+
+
+def sha256_file(path: Path) -> str:
+    """Return a file's sha256 as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_hashes(directory: Path, spec: ModelSpec) -> None:
+    """Compare every file of a bundle with its manifest.
+
+    Raises:
+        ChecksumError: at the first file whose bytes are not those promised.
+    """
+    for graph in spec.graphs:
+        for name, expected in {graph.file: graph.sha256, **graph.external_data}.items():
+            actual = sha256_file(directory / name)
+            if actual != expected:
+                raise ChecksumError(
+                    f"{directory / name} has sha256 {actual[:12]}..., its manifest says "
+                    f"{expected[:12]}...; export or pull the bundle again"
+                )
+
+
+def _graph(entry: Mapping[str, Any]) -> GraphFile:
+    known = {item.name for item in fields(GraphFile)}
+    values = {
+        **entry,
+        "engines": tuple(entry["engines"]),
+        "inputs": tuple(_tensor(tensor) for tensor in entry["inputs"]),
+        "outputs": tuple(_tensor(tensor) for tensor in entry["outputs"]),
+    }
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise TypeError(f"unknown field {unknown[0]!r} in a graph entry")
+    return GraphFile(**values)
+
+
+def _tensor(entry: Mapping[str, Any]) -> TensorInfo:
+    return TensorInfo(entry["name"], entry["dtype"], tuple(entry["shape"]))
+
+
+def _check(spec: ModelSpec, path: Path) -> None:
+    """Refuse values that would only fail later, with a worse message."""
+    if not isinstance(spec.image_size, int) or spec.image_size < 64 or spec.image_size % 64:
+        raise ManifestError(f"{path}: image_size {spec.image_size!r} is not a multiple of 64")
+    for name, allowed in (("precision", PRECISIONS), ("decoder", DECODERS)):
+        if getattr(spec, name) not in allowed:
+            raise ManifestError(
+                f"{path}: {name} {getattr(spec, name)!r} is not one of {', '.join(allowed)}"
+            )
+    for name in ("pixel_mean", "pixel_std"):
+        values = getattr(spec, name)
+        if len(values) != 3 or not all(isinstance(value, int | float) for value in values):
+            raise ManifestError(f"{path}: {name} must be three numbers, got {values!r}")
+    for graph in spec.graphs:
+        for file in (graph.file, *graph.external_data):
+            # A manifest comes from outside: a separator could reach out of the bundle.
+            if PurePath(file).name != file or "\\" in file or file in ("", ".", ".."):
+                raise ManifestError(f"{path}: file name {file!r} must not hold a separator")
+
+
+_DOCTEST_SPEC = ModelSpec(
+    variant="vit_b",
+    image_size=1024,
+    pixel_mean=(123.675, 116.28, 103.53),
+    pixel_std=(58.395, 57.12, 57.375),
+    mask_threshold=0.0,
+    precision="fp32",
+    decoder="native",
+    opset=17,
+    graphs=(),
+    source=Source("sam_vit_b_01ec64.pth", "0" * 64, "Apache-2.0"),
+    exporter={"sam-edge": "0.1.0"},
+)
