@@ -9,6 +9,7 @@ __all__ = [
     "EmbeddingError",
     "EngineError",
     "ImageError",
+    "ImageNotSetError",
     "ManifestError",
     "MissingDependencyError",
     "ModelNotFoundError",
@@ -39,3 +40,7 @@ class ChecksumError(SamEdgeError, OSError):
 
 class ModelNotFoundError(SamEdgeError, FileNotFoundError):
     """A model name that nobody knows, or a bundle that is not there."""
+
+
+class ImageNotSetError(SamEdgeError, RuntimeError):
+    """A predictor that was asked about a photo before it was given one."""

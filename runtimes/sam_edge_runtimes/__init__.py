@@ -1,1 +1,90 @@
-"""Engines behind one small protocol. They know tensors, not images."""
+"""Engines behind one small protocol. They know tensors, not images.
+
+An engine is imported when its first session opens, so that this package costs nothing to import
+and an engine that is not installed is missed only by who asks for it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+
+from sam_edge_runtimes.errors import EngineError, MissingDependencyError
+from sam_edge_runtimes.session import DeferredSession, Float32, Session
+
+__all__ = [
+    "ENGINES",
+    "DeferredSession",
+    "EngineError",
+    "Float32",
+    "MissingDependencyError",
+    "Session",
+    "choose_engine",
+    "engine_version",
+    "open_session",
+]
+
+ENGINES: Mapping[str, str] = {"onnxruntime": "cpu", "openvino": "openvino"}
+"""Every engine, in the order in which ``auto`` prefers them, and the extra that installs it."""
+
+
+def choose_engine(runtime: str) -> str:
+    """Turn a runtime's name, or ``auto``, into an engine that is installed.
+
+    Raises:
+        ValueError: if nobody knows the name.
+        MissingDependencyError: if the engine, or for ``auto`` every engine, is not installed.
+    """
+    if runtime == "auto":
+        for engine in ENGINES:
+            if importlib.util.find_spec(engine) is not None:
+                return engine
+        raise MissingDependencyError(
+            "no engine is installed; run: pip install 'sam-edge[cpu]' (ONNX Runtime) "
+            "or: pip install 'sam-edge[openvino]'"
+        )
+    if runtime not in ENGINES:
+        raise ValueError(f"runtime {runtime!r} is not one of auto, {', '.join(ENGINES)}")
+    if importlib.util.find_spec(runtime) is None:
+        raise MissingDependencyError(
+            f"{runtime} is not installed; run: pip install 'sam-edge[{ENGINES[runtime]}]'"
+        )
+    return runtime
+
+
+def open_session(
+    engine: str,
+    path: Path,
+    *,
+    threads: int | None = None,
+    input_shapes: Mapping[str, tuple[int | str, ...]] | None = None,
+    fixed: Mapping[str, int] | None = None,
+) -> Session:
+    """Open a graph file on an engine. An engine that cannot open it never becomes another one.
+
+    Args:
+        engine: one of ``ENGINES``.
+        path: the ONNX file.
+        threads: how many the engine may use for one run; None leaves it the choice.
+        input_shapes: the graph's inputs as on disk, dynamic dimensions by name.
+        fixed: dynamic dimensions to fix while opening, name -> size; an engine that knows a
+            dimension plans its memory and picks its kernels once.
+
+    Raises:
+        EngineError: if the engine refuses the graph.
+        MissingDependencyError: if the engine is not installed.
+    """
+    choose_engine(engine)
+    adapter = importlib.import_module(f"sam_edge_runtimes.{engine}")
+    session: Session = adapter.open_graph(
+        path, threads=threads, input_shapes=input_shapes or {}, fixed=fixed or {}
+    )
+    return session
+
+
+def engine_version(engine: str) -> str:
+    """Return the version of an installed engine, for records."""
+    version: str = importlib.import_module(engine).__version__
+    return version

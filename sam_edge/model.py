@@ -1,0 +1,301 @@
+"""The stateless core: a photo becomes an embedding, an embedding and a prompt become masks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sam_edge.embedding import ImageEmbedding
+from sam_edge.image import (
+    ImageLike,
+    photo_sha256,
+    preprocess,
+    read_image,
+    resized_shape,
+)
+from sam_edge.masks.upsample import upsample_masks
+from sam_edge.prompts import Box, Prompt, group_by_length, mask_logits, sparse_prompts
+from sam_edge.spec import (
+    IMAGE_ENCODER,
+    PROMPT_ENCODER_MASK_DECODER,
+    ModelSpec,
+    read_spec,
+)
+from sam_edge_runtimes import DeferredSession, Float32, Session, choose_engine, open_session
+
+logger = logging.getLogger("sam_edge")
+
+PROMPTS_PER_CALL = 16
+"""Larger batches are no faster a prompt and take gigabytes: see docs/performance.md."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segmentation:
+    """What one prompt selects.
+
+    Attributes:
+        masks: ``(M, H, W)`` bool in the photo's pixels; M is 3 for ``multimask=True``, else 1.
+        scores: ``(M,)`` float32, the model's own estimate of each mask's IoU.
+        low_res_logits: ``(M, S/4, S/4)`` float32; give one back as ``mask=`` to refine it.
+    """
+
+    masks: NDArray[np.bool_]
+    scores: Float32
+    low_res_logits: Float32
+
+    @property
+    def best(self) -> NDArray[np.bool_]:
+        """The mask with the highest score, ``(H, W)`` bool."""
+        best: NDArray[np.bool_] = self.masks[int(np.argmax(self.scores))]
+        return best
+
+
+class Segmenter(Protocol):
+    """What can turn prompts into masks: a bundle on an engine, or the PyTorch reference."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the model is."""
+        ...
+
+    def encode_image(self, image: ImageLike) -> ImageEmbedding:
+        """Encode a photo once, for any number of prompts."""
+        ...
+
+    def decode(
+        self,
+        embedding: ImageEmbedding,
+        points: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+        box: Box | Iterable[float] | None = None,
+        mask: NDArray[Any] | None = None,
+        multimask: bool = True,
+    ) -> Segmentation:
+        """Segment one object."""
+        ...
+
+    def decode_batch(
+        self, embedding: ImageEmbedding, prompts: Sequence[Prompt], multimask: bool = True
+    ) -> list[Segmentation]:
+        """Segment many objects of one photo."""
+        ...
+
+
+class Model:
+    """Two sessions and the host code around them. Stateless, so any number of threads may use it.
+
+    Args:
+        spec: what the sessions are.
+        encoder: ``image`` -> ``image_embeddings``.
+        decoder: the native decoder contract, see ``docs/bundle.md``.
+        engine: what the sessions run on, for records.
+    """
+
+    def __init__(self, spec: ModelSpec, encoder: Session, decoder: Session, engine: str) -> None:
+        self.spec = spec
+        self.engine = engine
+        self._encoder = encoder
+        self._decoder = decoder
+
+    def encode_image(self, image: ImageLike) -> ImageEmbedding:
+        """Encode a photo once, for any number of prompts.
+
+        Args:
+            image: a path, a ``PIL.Image`` or an ``(H, W, 3)`` uint8 RGB array; see
+                ``sam_edge.image.read_image`` for what else is taken.
+
+        Raises:
+            ImageError: if it is no photo.
+        """
+        pixels = read_image(image)
+        height, width = pixels.shape[:2]
+        features = self._encoder.run({"image": preprocess(pixels, self.spec)})["image_embeddings"]
+        return ImageEmbedding(
+            features=features,
+            original_size=(height, width),
+            input_size=resized_shape(height, width, self.spec.image_size),
+            photo_sha256=photo_sha256(pixels),
+            source_sha256=self.spec.source.sha256,
+            image_size=self.spec.image_size,
+            engine=self.engine,
+            precision=self.spec.precision,
+        )
+
+    def decode(
+        self,
+        embedding: ImageEmbedding,
+        points: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+        box: Box | Iterable[float] | None = None,
+        mask: NDArray[Any] | None = None,
+        multimask: bool = True,
+    ) -> Segmentation:
+        """Segment one object.
+
+        Args:
+            embedding: the photo's.
+            points: ``[(x, y), ...]`` in the photo's pixels.
+            labels: one a point: 1 on the object, 0 not on it; None means all 1.
+            box: ``(x0, y0, x1, y1)`` in the photo's pixels.
+            mask: low-resolution logits of an earlier decode, or an ``(H, W)`` bool mask.
+            multimask: True gives the decoder's three candidates (its outputs 1 to 3), for an
+                ambiguous prompt; False its single answer (output 0).
+
+        Raises:
+            PromptError: if the prompt cannot be meant for this photo.
+            EmbeddingError: if the embedding is another model's.
+        """
+        prompt = Prompt.of(points, labels, box, mask)
+        return self.decode_batch(embedding, [prompt], multimask)[0]
+
+    def decode_batch(
+        self, embedding: ImageEmbedding, prompts: Sequence[Prompt], multimask: bool = True
+    ) -> list[Segmentation]:
+        """Segment many objects of one photo, several a decoder call.
+
+        Args:
+            embedding: the photo's.
+            prompts: one an object.
+            multimask: as in ``decode``.
+
+        Returns:
+            One result a prompt, in their order.
+        """
+        embedding.check_made_for(self.spec)
+        sparse = [
+            sparse_prompts(prompt, embedding.original_size, embedding.input_size)
+            for prompt in prompts
+        ]
+        dense = [
+            None
+            if prompt.mask is None
+            else mask_logits(prompt.mask, embedding.original_size, self.spec.image_size)
+            for prompt in prompts
+        ]
+        outputs = slice(1, None) if multimask else slice(0, 1)
+        results: dict[int, Segmentation] = {}
+        lengths = [
+            (len(labels), logits is not None)
+            for (_, labels), logits in zip(sparse, dense, strict=True)
+        ]
+        for group in group_by_length(lengths):
+            for start in range(0, len(group), PROMPTS_PER_CALL):
+                indices = group[start : start + PROMPTS_PER_CALL]
+                masks = [dense[index] for index in indices]
+                logits, scores = self.decode_tensors(
+                    embedding,
+                    np.stack([sparse[index][0] for index in indices]),
+                    np.stack([sparse[index][1] for index in indices]),
+                    np.stack([mask for mask in masks if mask is not None])[:, None]
+                    if masks[0] is not None
+                    else None,
+                )
+                for row, index in enumerate(indices):
+                    results[index] = self._segmentation(
+                        embedding, logits[row, outputs], scores[row, outputs]
+                    )
+        return [results[index] for index in range(len(prompts))]
+
+    def decode_tensors(
+        self,
+        embedding: ImageEmbedding,
+        point_coords: Float32,
+        point_labels: Float32,
+        mask_input: Float32 | None = None,
+    ) -> tuple[Float32, Float32]:
+        """Run the decoder graph on prompts that are already in the encoder's frame.
+
+        Args:
+            embedding: the photo's.
+            point_coords: ``(B, N, 2)``.
+            point_labels: ``(B, N)``, see ``PointLabel``.
+            mask_input: ``(B, 1, S/4, S/4)`` logits, or None for no mask.
+
+        Returns:
+            ``low_res_masks`` of shape ``(B, 4, S/4, S/4)`` and ``iou_predictions`` of ``(B, 4)``.
+        """
+        has_mask = mask_input is not None
+        if mask_input is None:
+            side = self.spec.low_res_size
+            mask_input = np.zeros((1, 1, side, side), np.float32)
+        answer = self._decoder.run(
+            {
+                "image_embeddings": embedding.features,
+                "point_coords": np.ascontiguousarray(point_coords, np.float32),
+                "point_labels": np.ascontiguousarray(point_labels, np.float32),
+                "mask_input": np.ascontiguousarray(mask_input, np.float32),
+                "has_mask_input": np.full(len(mask_input), has_mask, np.float32),
+            }
+        )
+        return answer["low_res_masks"], answer["iou_predictions"]
+
+    def _segmentation(
+        self, embedding: ImageEmbedding, logits: Float32, scores: Float32
+    ) -> Segmentation:
+        masks = upsample_masks(
+            logits,
+            input_size=embedding.input_size,
+            image_size=self.spec.image_size,
+            original_size=embedding.original_size,
+            threshold=self.spec.mask_threshold,
+        )
+        return Segmentation(masks, scores.copy(), logits.copy())
+
+
+def load_model(
+    model: str | PathLike[str] | None = None,
+    runtime: str = "auto",
+    threads: int | None = None,
+    memory: str = "normal",
+) -> Model:
+    """Open a model.
+
+    Args:
+        model: a bundle's directory, a name that ``sam-edge models list`` knows, or None for the
+            model in the box.
+        runtime: ``onnxruntime``, ``openvino``, or ``auto`` for the first of them installed;
+            the model says which as ``model.engine``.
+        threads: how many threads one call may use; None leaves it to the engine.
+        memory: ``normal``, or ``low`` to open the encoder for each photo and close it after: its
+            memory is then free while masks are decoded, at the price of opening it every time.
+
+    Raises:
+        ModelNotFoundError: if nobody knows the name.
+        ManifestError: if the bundle cannot be trusted.
+        MissingDependencyError: if the engine is not installed.
+        ValueError: if an argument has no meaning.
+    """
+    from sam_edge.zoo import resolve
+
+    if memory not in ("normal", "low"):
+        raise ValueError(f"memory is 'normal' or 'low', got {memory!r}")
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads must be at least 1, got {threads}")
+    directory = resolve(model)
+    spec = read_spec(directory)
+    engine = choose_engine(runtime)
+    logger.info("%s runs on %s", directory, engine)
+
+    def deferred(role: str, fixed: dict[str, int], keep: bool) -> DeferredSession:
+        graph = spec.graph(role, engine)
+        return DeferredSession(
+            lambda: open_session(
+                engine,
+                directory / graph.file,
+                threads=threads,
+                input_shapes={tensor.name: tensor.shape for tensor in graph.inputs},
+                fixed=fixed,
+            ),
+            keep=keep,
+        )
+
+    # encode_image takes one photo at a time: a batch fixed at 1 lets the engine plan its memory.
+    encoder = deferred(IMAGE_ENCODER, {"batch": 1}, keep=memory == "normal")
+    decoder = deferred(PROMPT_ENCODER_MASK_DECODER, {}, keep=True)
+    return Model(spec, encoder, decoder, engine)
