@@ -104,7 +104,14 @@ class ImageEmbedding:
                 )
         except FileNotFoundError:
             raise
-        except (KeyError, ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        except (
+            KeyError,
+            ValueError,
+            OSError,
+            EOFError,
+            AttributeError,
+            zipfile.BadZipFile,
+        ) as error:
             raise EmbeddingError(f"{path} is not a saved embedding: {error}") from error
         grid = embedding.image_size // 16
         if embedding.features.shape != (1, 256, grid, grid):

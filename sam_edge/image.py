@@ -120,7 +120,7 @@ def _from_array(pixels: NDArray[Any]) -> RgbImage:
 def photo_sha256(image: RgbImage) -> str:
     """Identify a photo by its pixels, so that a copy in another file format has the same name."""
     digest = hashlib.sha256(f"{image.shape[0]}x{image.shape[1]}".encode())
-    digest.update(np.ascontiguousarray(image))
+    digest.update(np.ascontiguousarray(image).data)
     return digest.hexdigest()
 
 
@@ -157,7 +157,7 @@ def preprocess(image: RgbImage, spec: ModelSpec) -> NDArray[np.float32]:
     """
     from PIL import Image
 
-    height, width = resized_shape(*image.shape[:2], spec.image_size)
+    height, width = resized_shape(image.shape[0], image.shape[1], spec.image_size)
     picture = Image.fromarray(image)
     if picture.size != (width, height):
         picture = picture.resize((width, height), Image.Resampling.BILINEAR)
@@ -184,4 +184,5 @@ def to_encoder_frame(
     are whole pixels.
     """
     scale = (input_size[1] / original_size[1], input_size[0] / original_size[0])
-    return (points * np.asarray(scale)).astype(np.float32)
+    mapped: NDArray[np.float32] = (points * np.asarray(scale)).astype(np.float32)
+    return mapped

@@ -229,16 +229,12 @@ def mask_logits(
     from PIL import Image
 
     height, width = resized_shape(*original_size, image_size)
-    share = np.zeros((side, side), np.float32)
-    rows, columns = max(1, math.ceil(height / 4)), max(1, math.ceil(width / 4))
     picture = Image.fromarray(mask.astype(np.float32))
-    # A quarter of the frame is not always whole rows: the last cell then reaches into the padding.
-    scale_y, scale_x = original_size[0] / height, original_size[1] / width
-    box = (0.0, 0.0, min(columns * 4 * scale_x, mask.shape[1]), min(rows * 4 * scale_y, mask.shape[0]))
-    share[:rows, :columns] = np.asarray(
-        picture.resize((columns, rows), Image.Resampling.BOX, box=box)
-    )
-    return ((2 * share - 1) * MASK_PROMPT_LOGIT).astype(np.float32)
+    frame = np.zeros((image_size, image_size), np.float32)
+    frame[:height, :width] = np.asarray(picture.resize((width, height), Image.Resampling.BOX))
+    share = frame.reshape(side, 4, side, 4).mean(axis=(1, 3), dtype=np.float32)
+    logits: NDArray[np.float32] = (2 * share - 1) * np.float32(MASK_PROMPT_LOGIT)
+    return logits
 
 
 def group_by_length(lengths: Sequence[tuple[int, bool]]) -> list[list[int]]:

@@ -182,7 +182,9 @@ def parse_manifest(text: str, path: Path) -> ModelSpec:
     schema = manifest.pop("schema")
     if schema != SCHEMA:
         step = "upgrade sam-edge" if schema > SCHEMA else "export the bundle again"
-        raise ManifestError(f"{path}: manifest schema {schema}, this sam-edge reads {SCHEMA}; {step}")
+        raise ManifestError(
+            f"{path}: manifest schema {schema}, this sam-edge reads {SCHEMA}; {step}"
+        )
     try:
         manifest["graphs"] = tuple(_graph(entry) for entry in manifest["graphs"])
         manifest["source"] = Source(**manifest["source"])

@@ -52,7 +52,7 @@ def open_graph(
 
 
 class OpenVinoSession:
-    """A graph opened by OpenVINO. An infer request serves one thread at a time, so it pools them."""
+    """A graph opened by OpenVINO. A request serves one thread at a time, so it keeps a pool."""
 
     def __init__(self, compiled: ov.CompiledModel, path: Path) -> None:
         self._compiled = compiled
@@ -68,9 +68,7 @@ class OpenVinoSession:
             request = self._compiled.create_infer_request()
         try:
             results = request.infer(dict(feeds), share_inputs=True, share_outputs=False)
-            return {
-                name: np.asarray(results[index]) for index, name in enumerate(self._outputs)
-            }
+            return {name: np.asarray(results[index]) for index, name in enumerate(self._outputs)}
         except (RuntimeError, KeyError) as error:
             raise EngineError(f"openvino on {self._path}: {_last_line(error)}") from error
         finally:

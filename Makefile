@@ -1,0 +1,72 @@
+# Every target does its own set-up: a fresh clone, Python 3.11+, make and a package registry are enough.
+PYTHON ?= python3
+DEV  := .venv
+CORE := .venv-core
+BIN  := $(DEV)/bin
+
+.PHONY: help setup demo demo-export test test-slow lint format bench docs clean
+
+help:
+	@echo "make demo         segment a real photo with the model in the box, without torch"
+	@echo "make demo-export  checkpoint -> bundle -> verify -> masks (installs torch)"
+	@echo "make test         lint, types, contracts, doctests, tests; the wheel without torch"
+	@echo "make test-slow    the full-size proofs that need minutes and gigabytes"
+	@echo "make bench        measure this machine; make docs: refresh the README's tables"
+
+setup: $(DEV)/.done
+
+# torch is pinned in the same command as everything that depends on it: a later, looser
+# resolution could replace it by another build. The reference implementations declare torchvision
+# and timm extras that the tests do not need, hence --no-deps.
+$(DEV)/.done: pyproject.toml tests/requirements-reference.txt
+	$(PYTHON) -m venv $(DEV)
+	$(BIN)/python -m pip install --quiet torch==2.13.0 -e '.[cpu,openvino,export,training,dev]'
+	$(BIN)/python -m pip install --quiet --no-deps -r tests/requirements-reference.txt
+	@touch $@
+
+# The venv of the promise: the built wheel, one engine, no torch.
+$(CORE)/.done: pyproject.toml $(shell find sam_edge runtimes export/sam_edge_export benchmarks/sam_edge_benchmarks -type f -not -name '*.pyc')
+	$(PYTHON) -m venv $(CORE)
+	rm -rf dist
+	$(CORE)/bin/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	$(CORE)/bin/python -m pip install --quiet --force-reinstall --no-deps dist/*.whl
+	$(CORE)/bin/python -m pip install --quiet "$$(ls dist/*.whl)[cpu]"
+	@touch $@
+
+demo: $(CORE)/.done
+	$(CORE)/bin/python examples/demo.py demo
+
+demo-export: $(DEV)/.done
+	$(BIN)/python examples/demo_export.py demo
+
+test: $(DEV)/.done lint
+	$(BIN)/pytest -m "not slow" --doctest-modules sam_edge runtimes/sam_edge_runtimes \
+		export/sam_edge_export benchmarks/sam_edge_benchmarks tests
+	$(MAKE) test-wheel
+
+.PHONY: test-wheel
+test-wheel: $(CORE)/.done
+	$(CORE)/bin/python -m pip install --quiet 'pytest>=8.3' 'hypothesis>=6.100' 'pycocotools>=2.0.8'
+	$(CORE)/bin/pytest -m "not slow" tests/architecture tests/runtimes tests/sam_edge
+
+test-slow: $(DEV)/.done
+	$(BIN)/pytest -m slow tests
+
+lint: $(DEV)/.done
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(DEV)/.done
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(DEV)/.done
+	$(BIN)/sam-edge bench run --quick
+
+docs: $(DEV)/.done
+	$(BIN)/python -m sam_edge_benchmarks readme --write README.md
+
+clean:
+	rm -rf $(DEV) $(CORE) dist build demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,71 @@
+"""The house keeps its shape: what may import what, and what importing costs."""
+
+import subprocess
+import sys
+from importlib.metadata import requires
+
+import pytest
+
+import sam_edge
+
+
+def run(code):
+    return subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout
+
+
+def test_runtime_imports_without_torch():
+    run(
+        "import sys; sys.modules['torch'] = None; "
+        "import sam_edge, sam_edge.cli, sam_edge.commands, sam_edge.overlay, sam_edge.automatic, "
+        "sam_edge.zoo, sam_edge_runtimes, sam_edge_runtimes.fake"
+    )
+
+
+def test_importing_sam_edge_loads_no_engine_and_no_pillow():
+    loaded = run("import sam_edge, sys; print(*sys.modules)").split()
+    heavy = {"onnxruntime", "openvino", "PIL", "torch", "onnx", "urllib.request", "http.client"}
+    assert heavy.isdisjoint(loaded)
+
+
+def test_the_command_line_teaches_without_torch():
+    out = run(
+        "import sys; sys.modules['torch'] = None\n"
+        "from sam_edge.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass"
+    )
+    for command in ("segment", "info", "export", "verify", "models"):
+        assert command in out
+
+
+def test_numpy_and_pillow_are_the_only_hard_dependencies():
+    hard = [line for line in requires("sam-edge") or [] if "extra ==" not in line]
+    assert sorted(line.split(">")[0] for line in hard) == ["numpy", "pillow"]
+
+
+def test_torch_is_in_the_export_extra_only():
+    for line in requires("sam-edge") or []:
+        if line.startswith("torch"):
+            assert 'extra == "export"' in line
+
+
+def test_public_names():
+    assert sam_edge.__all__ == [
+        "Box",
+        "ImageEmbedding",
+        "Model",
+        "PointLabel",
+        "Prompt",
+        "SamAutomaticMaskGenerator",
+        "SamEdgeError",
+        "SamPredictor",
+        "Segmentation",
+        "Segmenter",
+        "load_model",
+    ]
+    for name in sam_edge.__all__:
+        assert getattr(sam_edge, name).__doc__
+    with pytest.raises(AttributeError):
+        _ = sam_edge.torch

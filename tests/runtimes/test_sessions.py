@@ -1,0 +1,154 @@
+"""What every engine must do, on a graph small enough to write by hand."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import sam_edge_runtimes
+from sam_edge_runtimes import (
+    DeferredSession,
+    EngineError,
+    MissingDependencyError,
+    choose_engine,
+    open_session,
+)
+from sam_edge_runtimes.fake import FakeSession
+
+ENGINES = [
+    pytest.param(
+        engine,
+        marks=pytest.mark.skipif(
+            not __import__("importlib.util").util.find_spec(engine),
+            reason=f"{engine} not installed",
+        ),
+    )
+    for engine in sam_edge_runtimes.ENGINES
+]
+
+
+def varint(number):
+    out = b""
+    while number > 127:
+        out += bytes([number & 127 | 128])
+        number >>= 7
+    return out + bytes([number])
+
+
+def field(number, value):
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    data = value.encode() if isinstance(value, str) else value
+    return varint(number << 3 | 2) + varint(len(data)) + data
+
+
+def value_info(name):
+    """A float32 tensor of shape (batch, 2), as ONNX's ValueInfoProto."""
+    shape = field(1, field(2, "batch")) + field(1, field(1, 2))
+    return field(1, name) + field(2, field(1, field(1, 1) + field(2, shape)))
+
+
+@pytest.fixture
+def doubling(tmp_path):
+    """``y = x + x``, encoded by hand so that the test needs no graph tool."""
+    node = field(1, "x") + field(1, "x") + field(2, "y") + field(4, "Add")
+    graph = field(1, node) + field(2, "g") + field(11, value_info("x")) + field(12, value_info("y"))
+    opset = field(2, 17)
+    path = tmp_path / "doubling.onnx"
+    path.write_bytes(field(1, 8) + field(7, graph) + field(8, opset))
+    return path
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_engine_runs_a_graph_and_the_caller_owns_the_answer(engine, doubling):
+    session = open_session(engine, doubling, threads=1)
+    first = session.run({"x": np.ones((1, 2), np.float32)})["y"]
+    session.run({"x": np.full((1, 2), 5, np.float32)})
+    assert first.tolist() == [[2, 2]]
+    first += 1  # writable, too
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_dimensions_are_dynamic_unless_fixed(engine, doubling):
+    session = open_session(engine, doubling)
+    for batch in (1, 3):
+        assert session.run({"x": np.ones((batch, 2), np.float32)})["y"].shape == (batch, 2)
+    fixed = open_session(
+        engine, doubling, input_shapes={"x": ("batch", 2)}, fixed={"batch": 1, "unused": 7}
+    )
+    assert fixed.run({"x": np.ones((1, 2), np.float32)})["y"].shape == (1, 2)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_eight_threads_get_what_one_gets(engine, doubling):
+    session = open_session(engine, doubling, threads=1)
+
+    def ask(number):
+        return session.run({"x": np.full((1, 2), number, np.float32)})["y"].tolist()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(ask, range(200))) == [[[2 * n, 2 * n]] for n in range(200)]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_file_that_is_no_graph_raises_in_one_line(engine, tmp_path):
+    (tmp_path / "bad.onnx").write_bytes(b"not a graph")
+    with pytest.raises(EngineError, match=f"{engine} cannot open .*bad.onnx") as caught:
+        open_session(engine, tmp_path / "bad.onnx")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_feeds_that_do_not_fit_raise(engine, doubling):
+    session = open_session(engine, doubling)
+    with pytest.raises(EngineError):
+        session.run({"x": np.ones((1, 3), np.float32)})
+    assert session.run({"x": np.ones((1, 2), np.float32)})["y"].tolist() == [[2, 2]]
+
+
+def test_auto_prefers_onnxruntime_and_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name == "openvino" or None)
+    assert choose_engine("auto") == "openvino"
+    with pytest.raises(MissingDependencyError, match=r"pip install 'sam-edge\[cpu\]'"):
+        choose_engine("onnxruntime")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match="no engine is installed"):
+        choose_engine("auto")
+
+
+def test_an_unknown_engine_is_no_engine():
+    with pytest.raises(ValueError, match="tensorrt"):
+        choose_engine("tensorrt")
+
+
+def test_a_deferred_session_opens_once_and_late():
+    opened = []
+
+    def open_it():
+        opened.append(1)
+        return FakeSession(lambda feeds: {"y": feeds["x"]})
+
+    session = DeferredSession(open_it)
+    assert opened == []
+    for _ in range(3):
+        session.run({"x": np.zeros(1, np.float32)})
+    assert len(opened) == 1
+
+
+def test_a_session_that_is_not_kept_opens_each_time():
+    opened = []
+
+    def open_it():
+        opened.append(1)
+        return FakeSession(lambda feeds: {"y": feeds["x"]})
+
+    session = DeferredSession(open_it, keep=False)
+    for _ in range(3):
+        session.run({"x": np.zeros(1, np.float32)})
+    assert len(opened) == 3
+
+
+def test_the_fake_is_as_strict_as_an_engine():
+    session = FakeSession(lambda feeds: {})
+    with pytest.raises(TypeError, match="float32"):
+        session.run({"x": np.zeros(1)})
