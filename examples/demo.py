@@ -54,7 +54,7 @@ def main(folder: Path) -> None:
     by_box = model.decode(embedding, box=box, multimask=False)
     # A refinement gives the earlier answer back together with a correction.
     best = int(by_point.scores.argmax())
-    correction = dict(points=[*click, (230, 110)], labels=[1, 1])
+    correction = {"points": [*click, (230, 110)], "labels": [1, 1]}
     refined = model.decode(
         embedding, **correction, mask=by_point.low_res_logits[best], multimask=False
     )
@@ -76,8 +76,9 @@ def main(folder: Path) -> None:
     ]
     table = "\n".join(f"| {what} | {value} |" for what, value in rows)
     report = (
-        f"{model.spec.variant}, {model.spec.image_size} px, {model.spec.precision}, on {model.engine}; "
-        f"medians of {REPEATS}, this machine, now\n\n| step | cost |\n|---|---|\n{table}\n"
+        f"{model.spec.variant}, {model.spec.image_size} px, {model.spec.precision}, "
+        f"on {model.engine}; medians of {REPEATS}, this machine, now\n\n"
+        f"| step | cost |\n|---|---|\n{table}\n"
     )
     (folder / "report.md").write_text(report, encoding="utf-8")
     sys.stdout.write(report + "\n" + "\n".join(f"{folder / name}.png" for name in pictures) + "\n")

@@ -21,12 +21,12 @@ def main(folder: Path) -> int:
     checkpoint, bundle = folder / "seeded_vit_b_256.pth", folder / "seeded_vit_b_256"
     photo = str(files("sam_edge") / "assets" / "photos" / "astronaut.jpg")
     seeded_checkpoint("vit_b", 256, 0, checkpoint)
+    overlay = str(folder / "seeded.png")
     steps = [
         ["export", str(checkpoint), "-o", str(bundle), "--force"],
         ["verify", str(bundle), "--checkpoint", str(checkpoint)],
         ["info", str(bundle)],
-        ["segment", photo, "-m", str(bundle), "--point", "220,150"]
-        + ["--overlay", str(folder / "seeded.png")],
+        ["segment", photo, "-m", str(bundle), "--point", "220,150", "--overlay", overlay],
     ]
     for step in steps:
         sys.stdout.write(f"\n$ sam-edge {' '.join(step)}\n")
