@@ -89,7 +89,8 @@ class ImageEmbedding:
             EmbeddingError: if it is no embedding, or is damaged.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            # opened here, because np.load leaves a broken zip file open
+            with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 if int(file["format"]) != FORMAT:
                     raise EmbeddingError(f"{path}: embedding format {file['format']} is unknown")
                 embedding = cls(
