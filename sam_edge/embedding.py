@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass, fields
 from os import PathLike
 from pathlib import Path
@@ -88,6 +87,8 @@ class ImageEmbedding:
             FileNotFoundError: if there is no such file.
             EmbeddingError: if it is no embedding, or is damaged.
         """
+        from zipfile import BadZipFile  # loaded late: it would be a fifth of `import sam_edge`
+
         try:
             # opened here, because np.load leaves a broken zip file open
             with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
@@ -111,7 +112,7 @@ class ImageEmbedding:
             OSError,
             EOFError,
             AttributeError,
-            zipfile.BadZipFile,
+            BadZipFile,
         ) as error:
             raise EmbeddingError(f"{path} is not a saved embedding: {error}") from error
         grid = embedding.image_size // 16

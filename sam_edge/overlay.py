@@ -40,7 +40,7 @@ def draw_overlay(
         image: ``(H, W, 3)`` uint8 RGB.
         masks: each ``(H, W)`` bool; larger ones are drawn below smaller ones.
         prompts: points green (on the object) or red (not on it), boxes in white.
-        captions: a short text a mask, drawn at the mask's centre.
+        captions: a short text a mask, drawn at the mask's top.
         banner: a text across the bottom, for what nobody may overlook.
     """
     canvas = image.astype(np.float32)
@@ -63,8 +63,10 @@ def draw_overlay(
         _draw_prompt(pen, prompt, width)
     for mask, caption in zip(masks, captions, strict=False):
         if mask.any():
-            rows, columns = np.nonzero(mask)
-            _label(pen, (float(columns.mean()), float(rows.mean())), caption, font)
+            # At the mask's top edge: the middle is where people click.
+            top = int(np.flatnonzero(mask.any(axis=1))[0])
+            column = float(np.flatnonzero(mask[top]).mean())
+            _label(pen, (column, top + font.getbbox("X")[3]), caption, font)
     if banner:
         _label(pen, (picture.width / 2, picture.height - font.getbbox("X")[3]), banner, font)
     return picture
@@ -86,7 +88,7 @@ def _draw_prompt(pen: ImageDraw.ImageDraw, prompt: Prompt, width: int) -> None:
         corners = (box.x0, box.y0, box.x1, box.y1)
         pen.rectangle(corners, outline=(20, 20, 20), width=3 * width)
         pen.rectangle(corners, outline=(255, 255, 255), width=max(1, width))
-    radius = 4 * width
+    radius = max(5, 4 * width)
     for (x, y), label in zip(prompt.points, prompt.labels, strict=True):
         colour = (40, 200, 60) if label == PointLabel.FOREGROUND else (230, 40, 40)
         pen.circle((x, y), radius + width, fill=(255, 255, 255))
