@@ -1,0 +1,306 @@
+"""From the decoder's low-resolution logits to masks in the photo's own pixels.
+
+The official code resizes the logits twice, both times bilinearly: up to the encoder's frame
+and, once the padding is cropped off, to the photo. Both steps are linear and separable, so
+together they are one matrix per axis, with at most four taps a row. Its weights are never
+negative and add up to one: an output pixel lies between the least and the greatest of its
+sources. A tile of the photo whose sources are all foreground, or all background, is therefore
+decided without being computed; only the tiles that a mask's outline runs through are.
+
+Source: ``segment_anything/modeling/sam.py``, ``Sam.postprocess_masks``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from sam_edge.masks.rle import Mask
+from sam_edge_runtimes import Float32
+
+# Side of a tile, in pixels of the photo. Smaller tiles follow the outline more closely, larger
+# ones cost fewer calls.
+TILE = 48
+
+# How many tiles' logits are held at once: 4096 tiles of 48 x 48 are 38 MB.
+_TILES_AT_ONCE = 4096
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Axis:
+    """One axis of the resize, cut into tiles.
+
+    Attributes:
+        operator: shape ``(tiles, TILE, taps)``: each tile's pixels as weights on its own source
+            window. Pixels past the photo's edge, in the last tile, are zero.
+        first: shape ``(tiles,)``: the first source sample of each tile's window.
+        length: the photo's length along this axis, in pixels.
+    """
+
+    operator: Float32
+    first: NDArray[np.intp]
+    length: int
+
+    @property
+    def taps(self) -> int:
+        """Width of a source window, in low-resolution samples."""
+        return int(self.operator.shape[2])
+
+    @property
+    def tiles(self) -> int:
+        """Number of tiles along this axis."""
+        return len(self.first)
+
+    @property
+    def tile_lengths(self) -> NDArray[np.intp]:
+        """Pixels of the photo in each tile: ``TILE``, and what is left in the last one."""
+        return np.diff(np.minimum(np.arange(self.tiles + 1) * TILE, self.length))
+
+    def extreme(self, reduce: np.ufunc, values: Float32, axis: int) -> Float32:
+        """Reduce each tile's source window to its least or greatest value along ``axis``."""
+        result: Float32 = np.take(values, self.first, axis)
+        for tap in range(1, self.taps):
+            reduce(result, np.take(values, self.first + tap, axis), out=result)
+        return result
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tiles:
+    """A few masks of one photo, decided tile by tile.
+
+    Attributes:
+        inside: shape ``(M, rows, columns)``: tiles above every threshold throughout.
+        mask: shape ``(n,)``: which mask each computed tile belongs to.
+        row: shape ``(n,)``: its row of tiles.
+        column: shape ``(n,)``: its column of tiles.
+        logits: shape ``(n, TILE, TILE)``: its pixels. Those past the photo's edge are -inf.
+        rows: the vertical axis.
+        columns: the horizontal axis.
+    """
+
+    inside: NDArray[np.bool_]
+    mask: NDArray[np.intp]
+    row: NDArray[np.intp]
+    column: NDArray[np.intp]
+    logits: Float32
+    rows: Axis
+    columns: Axis
+
+    def areas(self, threshold: float) -> NDArray[np.int64]:
+        """Count each mask's pixels above a threshold, in the photo's pixels; shape ``(M,)``."""
+        whole = self.inside @ self.columns.tile_lengths @ self.rows.tile_lengths
+        above = (self.logits > threshold).reshape(len(self.logits), TILE * TILE)
+        counts = np.count_nonzero(above, axis=1)
+        partial = np.bincount(self.mask, counts, minlength=len(self.inside))
+        return whole.astype(np.int64) + partial.astype(np.int64)
+
+    def window(self, index: int, threshold: float) -> tuple[Mask, int, int]:
+        """Return the part of one mask that may hold foreground.
+
+        Returns:
+            The window, shape ``(h, w)``, and its top row and left column in the photo. Tiles on
+            its rim may be background all over.
+        """
+        mine = np.flatnonzero(self.mask == index)
+        touched = self.inside[index].copy()
+        touched[self.row[mine], self.column[mine]] = True
+        tile_rows, tile_columns = np.nonzero(touched)
+        if not len(tile_rows):
+            return np.zeros((0, 0), np.bool_), 0, 0
+        top, left = int(tile_rows.min()), int(tile_columns.min())
+        bottom, right = int(tile_rows.max()) + 1, int(tile_columns.max()) + 1
+        height = min(bottom * TILE, self.rows.length) - top * TILE
+        width = min(right * TILE, self.columns.length) - left * TILE
+        window = np.zeros((height, width), np.bool_)
+        self._paint(window, index, mine, threshold, top, left)
+        return window, top * TILE, left * TILE
+
+    def paint(self, masks: Mask, threshold: float) -> None:
+        """Write every mask into ``masks``, shape ``(M, H, W)``, which is False all over."""
+        for index in range(len(masks)):
+            self._paint(masks[index], index, np.flatnonzero(self.mask == index), threshold, 0, 0)
+
+    def _paint(
+        self,
+        target: Mask,
+        index: int,
+        mine: NDArray[np.intp],
+        threshold: float,
+        top: int,
+        left: int,
+    ) -> None:
+        height, width = target.shape
+        inside = self.inside[index]
+        for row in np.flatnonzero(inside.any(axis=1)).tolist():
+            y = (row - top) * TILE
+            target[y : y + TILE] = np.repeat(inside[row, left:], TILE)[:width]
+        above = self.logits[mine] > threshold
+        ys = ((self.row[mine] - top) * TILE).tolist()
+        xs = ((self.column[mine] - left) * TILE).tolist()
+        for pixels, y, x in zip(above, ys, xs, strict=True):
+            target[y : y + TILE, x : x + TILE] = pixels[: height - y, : width - x]
+
+
+def upsample_masks(
+    low_res_logits: Float32,
+    *,
+    input_size: tuple[int, int],
+    image_size: int,
+    original_size: tuple[int, int],
+    threshold: float = 0.0,
+) -> Mask:
+    """Resize mask logits to the photo and cut them at a threshold.
+
+    Equal to resizing every logit, up to the rounding of logits that lie on the threshold.
+
+    Args:
+        low_res_logits: shape ``(M, s, s)``.
+        input_size: ``(h, w)`` of the photo inside the encoder's frame.
+        image_size: side S of that frame.
+        original_size: ``(H, W)`` of the photo.
+        threshold: the logit above which a pixel is foreground.
+
+    Returns:
+        Shape ``(M, H, W)``.
+
+    >>> logits = np.array([[[1, 1, -1, -1]] * 4], np.float32)
+    >>> upsample_masks(logits, input_size=(4, 16), image_size=16, original_size=(1, 6)).tolist()
+    [[[True, True, True, False, False, False]]]
+    """
+    masks = np.zeros((len(low_res_logits), *original_size), np.bool_)
+    start = 0
+    for tiles in tiled(
+        low_res_logits,
+        input_size=input_size,
+        image_size=image_size,
+        original_size=original_size,
+        lowest=threshold,
+        highest=threshold,
+    ):
+        stop = start + len(tiles.inside)
+        tiles.paint(masks[start:stop], threshold)
+        start = stop
+    return masks
+
+
+def upsample_logits(
+    low_res_logits: Float32,
+    *,
+    input_size: tuple[int, int],
+    image_size: int,
+    original_size: tuple[int, int],
+) -> Float32:
+    """Resize mask logits to the photo; the arguments are those of ``upsample_masks``.
+
+    Returns:
+        Shape ``(M, H, W)``, float32.
+    """
+    rows, columns = _axes(low_res_logits, input_size, image_size, original_size)
+    windows = sliding_window_view(low_res_logits, rows.taps, axis=1)[:, rows.first]
+    # (tiles, TILE, taps) @ (M, tiles, taps, s), the photo's rows on the decoder's columns
+    strips = rows.operator @ windows.swapaxes(2, 3)
+    strips = strips.reshape(len(low_res_logits), -1, strips.shape[-1])[:, : rows.length]
+    photo = np.empty((len(low_res_logits), *original_size), np.float32)
+    for tile, first in enumerate(columns.first.tolist()):
+        part = photo[:, :, tile * TILE : (tile + 1) * TILE]
+        weights = columns.operator[tile, : part.shape[2]].T
+        part[:] = strips[:, :, first : first + columns.taps] @ weights
+    return photo
+
+
+def tiled(
+    low_res_logits: Float32,
+    *,
+    input_size: tuple[int, int],
+    image_size: int,
+    original_size: tuple[int, int],
+    lowest: float,
+    highest: float,
+) -> Iterator[Tiles]:
+    """Decide masks tile by tile, for any threshold from ``lowest`` to ``highest``.
+
+    The other arguments are those of ``upsample_masks``.
+
+    Yields:
+        The masks in their order, a few at a time, so that memory stays small.
+    """
+    rows, columns = _axes(low_res_logits, input_size, image_size, original_size)
+    at_once = max(1, _TILES_AT_ONCE // (rows.tiles * columns.tiles))
+    for start in range(0, len(low_res_logits), at_once):
+        yield _tiles(low_res_logits[start : start + at_once], rows, columns, lowest, highest)
+
+
+def _tiles(logits: Float32, rows: Axis, columns: Axis, lowest: float, highest: float) -> Tiles:
+    least = columns.extreme(np.minimum, rows.extreme(np.minimum, logits, 1), 2)
+    greatest = columns.extreme(np.maximum, rows.extreme(np.maximum, logits, 1), 2)
+    inside = least > highest
+    mask, row, column = np.nonzero(~inside & (greatest > lowest))
+    windows = sliding_window_view(logits, (rows.taps, columns.taps), axis=(1, 2))
+    sources: Float32 = windows[mask, rows.first[row], columns.first[column]]
+    pixels = rows.operator[row] @ sources @ columns.operator.swapaxes(1, 2)[column]
+    past_bottom, past_right = rows.length % TILE, columns.length % TILE
+    if past_bottom:
+        pixels[row == rows.tiles - 1, past_bottom:] = -np.inf
+    if past_right:
+        pixels[column == columns.tiles - 1, :, past_right:] = -np.inf
+    return Tiles(inside, mask, row, column, pixels, rows, columns)
+
+
+def _axes(
+    logits: Float32, input_size: tuple[int, int], image_size: int, original_size: tuple[int, int]
+) -> tuple[Axis, Axis]:
+    side = logits.shape[-1]
+    return (
+        _axis(side, image_size, input_size[0], original_size[0]),
+        _axis(side, image_size, input_size[1], original_size[1]),
+    )
+
+
+@lru_cache(maxsize=64)
+def _axis(low_res: int, frame: int, input_length: int, length: int) -> Axis:
+    """Compose the two resizes of one axis, ``low_res`` -> ``frame``, cropped -> ``length``."""
+    outer_taps, outer_weights = _bilinear(input_length, length)
+    inner_taps, inner_weights = _bilinear(low_res, frame)
+    taps = inner_taps[outer_taps].reshape(length, 4)
+    weights = (outer_weights[:, :, None] * inner_weights[outer_taps]).reshape(length, 4)
+
+    starts = np.arange(0, length, TILE)
+    first = np.minimum.reduceat(taps.min(axis=1), starts)
+    last = np.maximum.reduceat(taps.max(axis=1), starts)
+    width = int((last - first).max()) + 1
+    first = np.minimum(first, low_res - width)
+    operator = np.zeros((len(starts), TILE, width), np.float32)
+    pixel = np.arange(length)
+    tile = pixel // TILE
+    # Taps of one pixel may fall on the same sample, so they are added rather than assigned.
+    np.add.at(
+        operator,
+        (tile[:, None], (pixel % TILE)[:, None], taps - first[tile][:, None]),
+        weights,
+    )
+    return Axis(operator, first, length)
+
+
+def _bilinear(source: int, target: int) -> tuple[NDArray[np.intp], Float32]:
+    """Return the two taps and weights of each sample, as ``F.interpolate`` chooses them.
+
+    Positions are computed in float32, as torch does: on a long axis float64 would land visibly
+    elsewhere. There is no antialiasing when the target is shorter.
+
+    Returns:
+        Indices into the source and their weights, both of shape ``(target, 2)``.
+
+    Source: ``aten/src/ATen/native/UpSample.h``, ``area_pixel_compute_source_index``.
+    """
+    scale = np.float32(source) / np.float32(target)
+    half = np.float32(0.5)
+    position = np.maximum(scale * (np.arange(target, dtype=np.float32) + half) - half, 0)
+    left = np.minimum(position.astype(np.intp), source - 1)
+    right = np.minimum(left + 1, source - 1)
+    weight = np.clip(position - left.astype(np.float32), 0, 1)
+    return np.stack([left, right], axis=1), np.stack([1 - weight, weight], axis=1)
