@@ -241,8 +241,9 @@ def _tiles(logits: Float32, rows: Axis, columns: Axis, lowest: float, highest: f
     inside = least > highest
     mask, row, column = np.nonzero(~inside & (greatest > lowest))
     windows = sliding_window_view(logits, (rows.taps, columns.taps), axis=(1, 2))
-    sources: Float32 = windows[mask, rows.first[row], columns.first[column]]
-    pixels = rows.operator[row] @ sources @ columns.operator.swapaxes(1, 2)[column]
+    sources = windows[mask, rows.first[row], columns.first[column]]
+    strips: Float32 = np.matmul(rows.operator[row], sources)
+    pixels: Float32 = np.matmul(strips, columns.operator.swapaxes(1, 2)[column])
     past_bottom, past_right = rows.length % TILE, columns.length % TILE
     if past_bottom:
         pixels[row == rows.tiles - 1, past_bottom:] = -np.inf
