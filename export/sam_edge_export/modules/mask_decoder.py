@@ -1,0 +1,84 @@
+"""SAM's mask decoder: four masks and their predicted IoU from tokens and an image embedding.
+
+Parameter names are the official ones. Source: ``segment_anything/modeling/mask_decoder.py``.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sam_edge_export.modules.image_encoder import LayerNorm2d
+from sam_edge_export.modules.transformer import TwoWayTransformer
+
+MASKS = 4
+"""One answer for clear prompts (output 0), three candidates for ambiguous ones (1 to 3)."""
+
+
+class MLP(nn.Module):
+    """Linear layers with ReLU between them."""
+
+    def __init__(self, inputs: int, hidden: int, outputs: int, depth: int) -> None:
+        super().__init__()
+        widths = [inputs, *[hidden] * (depth - 1), outputs]
+        self.layers = nn.ModuleList(
+            nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[..., inputs]`` to ``[..., outputs]``."""
+        for index, layer in enumerate(self.layers):
+            x = F.relu(layer(x)) if index < len(self.layers) - 1 else layer(x)
+        return x
+
+
+class MaskDecoder(nn.Module):
+    """Tokens in, masks and scores out."""
+
+    def __init__(self, width: int = 256) -> None:
+        super().__init__()
+        self.transformer = TwoWayTransformer(width=width)
+        self.iou_token = nn.Embedding(1, width)
+        self.mask_tokens = nn.Embedding(MASKS, width)
+        self.output_upscaling = nn.Sequential(
+            nn.ConvTranspose2d(width, width // 4, kernel_size=2, stride=2),
+            LayerNorm2d(width // 4),
+            nn.GELU(),
+            nn.ConvTranspose2d(width // 4, width // 8, kernel_size=2, stride=2),
+            nn.GELU(),
+        )
+        self.output_hypernetworks_mlps = nn.ModuleList(
+            MLP(width, width, width // 8, 3) for _ in range(MASKS)
+        )
+        self.iou_prediction_head = MLP(width, width, MASKS, 3)
+
+    def forward(
+        self, image_embeddings: Tensor, image_pe: Tensor, sparse: Tensor, dense: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Decode.
+
+        Args:
+            image_embeddings: ``[1, 256, h, w]``.
+            image_pe: ``[1, 256, h, w]``.
+            sparse: ``[B, N, 256]``.
+            dense: ``[B|1, 256, h, w]``.
+
+        Returns:
+            Logits ``[B, 4, 4h, 4w]`` and predicted IoU ``[B, 4]``.
+        """
+        own = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
+        tokens = torch.cat([own.expand(sparse.shape[0], -1, -1), sparse], dim=1)
+        image = (image_embeddings + dense).flatten(2).transpose(1, 2)
+        positions = image_pe.flatten(2).transpose(1, 2)
+        decoded, image = self.transformer(image, positions, tokens)
+        height, width = image_embeddings.shape[-2:]
+        image = image.transpose(1, 2).reshape(tokens.shape[0], -1, height, width)
+        upscaled = self.output_upscaling(image)
+        weights = torch.stack(
+            [mlp(decoded[:, 1 + index]) for index, mlp in enumerate(self.output_hypernetworks_mlps)],
+            dim=1,
+        )
+        masks = (weights @ upscaled.flatten(2)).unflatten(2, (4 * height, 4 * width))
+        scores: Tensor = self.iou_prediction_head(decoded[:, 0])
+        return masks, scores
