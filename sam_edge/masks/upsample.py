@@ -20,6 +20,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from sam_edge.masks.boxes import mask_to_box
 from sam_edge.masks.rle import Mask
 from sam_edge_runtimes import Float32
 
@@ -70,6 +71,36 @@ class Axis:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Window:
+    """The part of a photo outside of which a mask is empty.
+
+    Attributes:
+        pixels: the mask there, shape ``(h, w)``. Its rim may be background all over.
+        top: its first row in the photo.
+        left: its first column in the photo.
+    """
+
+    pixels: Mask
+    top: int
+    left: int
+
+    def box(self) -> tuple[int, int, int, int]:
+        """Return the mask's box in the photo; see ``mask_to_box``."""
+        if not self.pixels.any():
+            return (0, 0, 0, 0)
+        x0, y0, x1, y1 = mask_to_box(self.pixels)
+        return x0 + self.left, y0 + self.top, x1 + self.left, y1 + self.top
+
+    def covers(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Say which points of the photo lie on the mask; ``points`` has shape ``(N, 2)``."""
+        x, y = points.astype(np.intp).T - [[self.left], [self.top]]
+        height, width = self.pixels.shape
+        result: NDArray[np.bool_] = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+        result[result] = self.pixels[y[result], x[result]]
+        return result
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Tiles:
     """A few masks of one photo, decided tile by tile.
 
@@ -99,26 +130,21 @@ class Tiles:
         partial = np.bincount(self.mask, counts, minlength=len(self.inside))
         return whole.astype(np.int64) + partial.astype(np.int64)
 
-    def window(self, index: int, threshold: float) -> tuple[Mask, int, int]:
-        """Return the part of one mask that may hold foreground.
-
-        Returns:
-            The window, shape ``(h, w)``, and its top row and left column in the photo. Tiles on
-            its rim may be background all over.
-        """
+    def window(self, index: int, threshold: float) -> Window:
+        """Return one mask, cut at a threshold, without the tiles around it that are empty."""
         mine = np.flatnonzero(self.mask == index)
         touched = self.inside[index].copy()
         touched[self.row[mine], self.column[mine]] = True
         tile_rows, tile_columns = np.nonzero(touched)
         if not len(tile_rows):
-            return np.zeros((0, 0), np.bool_), 0, 0
+            return Window(np.zeros((0, 0), np.bool_), 0, 0)
         top, left = int(tile_rows.min()), int(tile_columns.min())
         bottom, right = int(tile_rows.max()) + 1, int(tile_columns.max()) + 1
         height = min(bottom * TILE, self.rows.length) - top * TILE
         width = min(right * TILE, self.columns.length) - left * TILE
         window = np.zeros((height, width), np.bool_)
         self._paint(window, index, mine, threshold, top, left)
-        return window, top * TILE, left * TILE
+        return Window(window, top * TILE, left * TILE)
 
     def paint(self, masks: Mask, threshold: float) -> None:
         """Write every mask into ``masks``, shape ``(M, H, W)``, which is False all over."""

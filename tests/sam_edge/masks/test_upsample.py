@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from sam_edge.image import resized_shape
+from sam_edge.masks.boxes import mask_to_box
 from sam_edge.masks.upsample import tiled, upsample_logits, upsample_masks
 
 torch = pytest.importorskip("torch")
@@ -86,8 +87,12 @@ def test_areas_and_windows_agree_with_the_whole_mask(photo):
             (low,) = upsample_masks(one, threshold=-1, **sizes(photo, 1024))
             (high,) = upsample_masks(one, threshold=1, **sizes(photo, 1024))
             assert (low.sum(), high.sum()) == (lower, higher)
-            window, top, left = tiles.window(index, threshold=1)
+            window = tiles.window(index, threshold=1)
             whole = np.zeros(photo, bool)
-            whole[top : top + window.shape[0], left : left + window.shape[1]] = window
+            height, width = window.pixels.shape
+            rows = slice(window.top, window.top + height)
+            columns = slice(window.left, window.left + width)
+            whole[rows, columns] = window.pixels
             assert np.array_equal(whole, high)
+            assert window.box() == mask_to_box(high)
     assert seen == len(logits)
