@@ -19,8 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-QUERY_CHUNKS = 8
-"""Chunks of queries in global attention: fewer need more memory, more gain little."""
+CHUNK_LOGITS = 2**21
+"""Most logits a head of global attention holds at once: at 1024 px, 8 chunks of 512 queries. Larger
+chunks need more memory, smaller ones gain little and cost time."""
 
 
 class LayerNorm2d(nn.Module):
@@ -96,6 +97,19 @@ class Attention(nn.Module):
         return out
 
 
+def query_chunks(grid: int) -> int:
+    """Return into how many chunks of whole rows the queries of a ``grid x grid`` are cut.
+
+    >>> query_chunks(64), query_chunks(32)
+    (8, 1)
+    """
+    return next(
+        chunks
+        for chunks in range(1, grid + 1)
+        if grid % chunks == 0 and (grid**4 <= CHUNK_LOGITS * chunks or chunks == grid)
+    )
+
+
 class Block(nn.Module):
     """A transformer block; ``window`` 0 attends globally."""
 
@@ -105,8 +119,7 @@ class Block(nn.Module):
         if window:
             self.attn = Attention(width, heads, window, chunks=1)
         else:
-            chunks = QUERY_CHUNKS if grid % QUERY_CHUNKS == 0 and grid > QUERY_CHUNKS else 1
-            self.attn = Attention(width, heads, grid, chunks)
+            self.attn = Attention(width, heads, grid, query_chunks(grid))
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
         self.mlp = MlpBlock(width, 4 * width)
         self.window = window

@@ -5,6 +5,8 @@ Parameter names are the official ones. Source: ``segment_anything/modeling/mask_
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -22,9 +24,7 @@ class MLP(nn.Module):
     def __init__(self, inputs: int, hidden: int, outputs: int, depth: int) -> None:
         super().__init__()
         widths = [inputs, *[hidden] * (depth - 1), outputs]
-        self.layers = nn.ModuleList(
-            nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.layers = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
         """``[..., inputs]`` to ``[..., outputs]``."""
@@ -76,9 +76,13 @@ class MaskDecoder(nn.Module):
         image = image.transpose(1, 2).reshape(tokens.shape[0], -1, height, width)
         upscaled = self.output_upscaling(image)
         weights = torch.stack(
-            [mlp(decoded[:, 1 + index]) for index, mlp in enumerate(self.output_hypernetworks_mlps)],
+            [
+                mlp(decoded[:, 1 + index])
+                for index, mlp in enumerate(self.output_hypernetworks_mlps)
+            ],
             dim=1,
         )
-        masks = (weights @ upscaled.flatten(2)).unflatten(2, (4 * height, 4 * width))
+        masks = weights @ upscaled.flatten(2)
+        masks = masks.reshape(tokens.shape[0], MASKS, 4 * height, 4 * width)
         scores: Tensor = self.iou_prediction_head(decoded[:, 0])
         return masks, scores

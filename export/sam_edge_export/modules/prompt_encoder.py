@@ -50,13 +50,16 @@ class PromptEncoder(nn.Module):
         )
         self.no_mask_embed = nn.Embedding(1, width)
 
-    def dense_positions(self, height: Tensor | int, width: Tensor | int) -> Tensor:
-        """Positional encoding of the embedding's cells, ``[1, 256, height, width]``."""
-        device = self.no_mask_embed.weight.device
-        y = (torch.arange(height, device=device).float() + 0.5) / height
-        x = (torch.arange(width, device=device).float() + 0.5) / width
-        grid = torch.stack([x.expand(len(y), -1), y[:, None].expand(-1, len(x))], dim=-1)
-        out: Tensor = self.pe_layer(grid).permute(2, 0, 1)[None]
+    def dense_positions(self, image_embeddings: Tensor) -> Tensor:
+        """Positional encoding of an embedding's cells, ``[1, 256, h, w]``.
+
+        Computed from the shape alone; engines fold it into a constant once the shape is fixed.
+        """
+        height, width = image_embeddings.shape[-2:]
+        ones = torch.ones_like(image_embeddings[0, 0])
+        y = (ones.cumsum(0) - 0.5) / height
+        x = (ones.cumsum(1) - 0.5) / width
+        out: Tensor = self.pe_layer(torch.stack([x, y], dim=-1)).permute(2, 0, 1)[None]
         return out
 
     def embed_points(self, coords: Tensor, labels: Tensor, size: Tensor) -> Tensor:
@@ -91,4 +94,5 @@ class PromptEncoder(nn.Module):
         """
         has = has_mask_input.reshape(-1, 1, 1, 1)
         none = self.no_mask_embed.weight.reshape(1, -1, 1, 1)
-        return has * self.mask_downscaling(mask_input) + (1 - has) * none
+        out: Tensor = has * self.mask_downscaling(mask_input) + (1 - has) * none
+        return out

@@ -86,7 +86,7 @@ class NativeDecoder(nn.Module):
         """Decode; shapes as in ``docs/bundle.md``."""
         height, width = image_embeddings.shape[-2:]
         size = 16 * torch.stack([torch.as_tensor(width), torch.as_tensor(height)]).float()
-        positions = self.prompt_encoder.dense_positions(height, width)
+        positions = self.prompt_encoder.dense_positions(image_embeddings)
         sparse = self.prompt_encoder.embed_points(point_coords, point_labels, size)
         dense = self.prompt_encoder.embed_masks(mask_input, has_mask_input)
         masks, scores = self.mask_decoder(image_embeddings, positions, sparse, dense)
@@ -151,5 +151,6 @@ class OfficialDecoder(nn.Module):
         inside = torch.floor(height_width * scale + 0.5).to(torch.int64)
         masks = masks[..., : inside[0], : inside[1]]
         whole = orig_im_size.to(torch.int64)
-        masks = F.interpolate(masks, (whole[0], whole[1]), mode="bilinear", align_corners=False)
+        size: list[int] = [whole[0], whole[1]]  # type: ignore[list-item]  # traced, not read
+        masks = F.interpolate(masks, size, mode="bilinear", align_corners=False)
         return masks, scores, low_res

@@ -34,7 +34,8 @@ class Attention(nn.Module):
 
     def _split(self, x: Tensor) -> Tensor:
         """``[B, n, inner]`` to ``[B, heads, n, inner / heads]``."""
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        batch, count, inner = x.shape
+        return x.reshape(batch, count, self.heads, inner // self.heads).transpose(1, 2)
 
 
 class Mlp(nn.Module):
@@ -77,20 +78,18 @@ class TwoWayAttentionBlock(nn.Module):
             tokens = tokens + self.self_attn(query, query, tokens)
         tokens = self.norm1(tokens)
         key = image + image_pe
-        tokens = self.norm2(
-            tokens + self.cross_attn_token_to_image(tokens + token_pe, key, image)
-        )
+        tokens = self.norm2(tokens + self.cross_attn_token_to_image(tokens + token_pe, key, image))
         tokens = self.norm3(tokens + self.mlp(tokens))
-        image = self.norm4(
-            image + self.cross_attn_image_to_token(key, tokens + token_pe, tokens)
-        )
+        image = self.norm4(image + self.cross_attn_image_to_token(key, tokens + token_pe, tokens))
         return tokens, image
 
 
 class TwoWayTransformer(nn.Module):
     """Decodes prompt tokens against an image embedding."""
 
-    def __init__(self, depth: int = 2, width: int = 256, heads: int = 8, hidden: int = 2048) -> None:
+    def __init__(
+        self, depth: int = 2, width: int = 256, heads: int = 8, hidden: int = 2048
+    ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
             TwoWayAttentionBlock(width, heads, hidden, first=index == 0) for index in range(depth)

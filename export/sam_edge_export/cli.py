@@ -1,0 +1,131 @@
+"""The ``export`` and ``verify`` commands. Importing this needs no torch; running them does."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sam_edge.errors import MissingDependencyError
+from sam_edge.spec import DECODERS
+
+if TYPE_CHECKING:
+    from sam_edge_export.fidelity import Fidelity
+
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+EXPORT_EXAMPLES = """\
+examples:
+  sam-edge export sam_vit_b_01ec64.pth -o vit_b
+  half the megabytes, the same float32 arithmetic:
+    sam-edge export sam_vit_b_01ec64.pth -o vit_b_fp16 --precision fp16
+  a smaller frame, for a Raspberry Pi:
+    sam-edge export sam_vit_b_01ec64.pth -o vit_b_512 --image-size 512
+  the official ONNX notebook's decoder:
+    sam-edge export sam_vit_b_01ec64.pth -o vit_b_official --decoder official
+
+The bundle is compared with PyTorch before it gets its name; if it misses a limit, nothing is
+written.
+"""
+
+
+def add_commands(subparsers: Subparsers) -> None:
+    """Add ``export`` and ``verify`` to the command line."""
+    export = subparsers.add_parser(
+        "export",
+        help="turn a checkpoint into a verified bundle",
+        description="Turn a Segment Anything checkpoint into a verified bundle of ONNX graphs.",
+        epilog=EXPORT_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    export.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
+    export.add_argument("-o", "--output", type=Path, required=True, metavar="BUNDLE")
+    export.add_argument("--variant", default="auto", help="default: recognised from the tensors")
+    export.add_argument("--image-size", type=int, metavar="N", help="a multiple of 64 from 256 up")
+    export.add_argument("--precision", default="fp32", choices=("fp32", "fp16"))
+    export.add_argument("--decoder", default="native", choices=DECODERS)
+    export.add_argument("--images", type=Path, metavar="DIR", help="photos to verify on")
+    export.add_argument("--no-verify", action="store_true", help="do not compare with PyTorch")
+    export.add_argument("--force", action="store_true", help="replace the bundle that is there")
+    export.set_defaults(run=run_export)
+
+    verify = subparsers.add_parser(
+        "verify",
+        help="prove that a bundle gives PyTorch's masks",
+        description="Compare a bundle with its checkpoint in PyTorch, on every installed engine. "
+        "Exits 0 only when it is faithful.",
+        epilog="example:\n"
+        "  sam-edge verify vit_b --checkpoint sam_vit_b_01ec64.pth --images photos",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verify.add_argument("bundle", type=Path, metavar="BUNDLE")
+    verify.add_argument("--checkpoint", type=Path, required=True)
+    verify.add_argument("--images", type=Path, metavar="DIR", help="default: the photos in the box")
+    verify.add_argument("--json", action="store_true", help="print the measurements as JSON")
+    verify.set_defaults(run=run_verify)
+
+
+def run_export(arguments: argparse.Namespace) -> int:
+    """Export as the command line says."""
+    _need_torch("exporting")
+    from sam_edge_export.pipeline import export_bundle
+    from sam_edge_export.verify import table
+
+    results = export_bundle(
+        arguments.checkpoint,
+        arguments.output,
+        variant=arguments.variant,
+        image_size=arguments.image_size,
+        precision=arguments.precision,
+        decoder=arguments.decoder,
+        verify=not arguments.no_verify,
+        images=arguments.images,
+        force=arguments.force,
+        progress=_progress,
+    )
+    if results:
+        print(table(results), end="")
+    print(f"{arguments.output} is written; look at it with: sam-edge info {arguments.output}")
+    return 0
+
+
+def run_verify(arguments: argparse.Namespace) -> int:
+    """Verify as the command line says."""
+    _need_torch("verifying")
+    from sam_edge_export.verify import missed, table, verify_bundle
+
+    results = verify_bundle(
+        arguments.bundle, arguments.checkpoint, arguments.images, progress=_progress
+    )
+    failures = missed(results)
+    if arguments.json:
+        print(json.dumps(_report(results, failures), indent=2))
+    else:
+        print(table(results), end="")
+        print("\n".join(f"missed: {line}" for line in failures) or "faithful")
+    return 1 if failures else 0
+
+
+def _report(results: list[Fidelity], failures: list[str]) -> dict[str, object]:
+    return {
+        "faithful": not failures,
+        "missed": failures,
+        "fidelity": [result.record() for result in results],
+    }
+
+
+def _progress(what: str) -> None:
+    """Show what is being done, on a terminal only."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{what} ...", end="", file=sys.stderr, flush=True)
+
+
+def _need_torch(work: str) -> None:
+    for package in ("torch", "onnx", "onnxslim", "safetensors"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingDependencyError(
+                f"{work} needs {package}; run: pip install 'sam-edge[export]'"
+            )

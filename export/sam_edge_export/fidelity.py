@@ -1,0 +1,184 @@
+"""How faithful a bundle is: the same photos and prompts through PyTorch and through an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sam_edge.embedding import ImageEmbedding
+from sam_edge.image import read_image
+from sam_edge.model import Model, Segmentation
+from sam_edge.prompts import Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Fidelity:
+    """What was measured of one engine against float32 PyTorch.
+
+    Attributes:
+        engine: its name.
+        engine_version: its version.
+        precision: of the bundle.
+        photos: how many.
+        prompts: how many, over all photos.
+        embedding_rel_l2: relative L2 error of the embedding, the worst photo's.
+        logits_rel_l2: relative L2 error of the low-resolution logits, the mean over prompts.
+        equal_pixels: share of equal mask pixels, over all masks.
+        mask_iou_mean: mean IoU of the masks; two empty masks count 1.
+        mask_iou_p05: its 5th percentile.
+        score_max_error: largest difference of a predicted IoU.
+    """
+
+    engine: str
+    engine_version: str
+    precision: str
+    photos: int
+    prompts: int
+    embedding_rel_l2: float
+    logits_rel_l2: float
+    equal_pixels: float
+    mask_iou_mean: float
+    mask_iou_p05: float
+    score_max_error: float
+
+    def record(self) -> dict[str, Any]:
+        """Return the manifest's entry."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a bundle must reach. None: not asked of this precision."""
+
+    embedding_rel_l2: float
+    equal_pixels: float
+    score_max_error: float
+    mask_iou_mean: float
+    mask_iou_p05: float
+
+    def missed(self, fidelity: Fidelity) -> list[str]:
+        """Say in words which limits a measurement misses."""
+        over = ("embedding_rel_l2", "score_max_error")
+        under = ("equal_pixels", "mask_iou_mean", "mask_iou_p05")
+        found = {name: (getattr(fidelity, name), getattr(self, name)) for name in (*over, *under)}
+        return [
+            f"{name} {value:.6g} is not within {limit:g}"
+            for name, (value, limit) in found.items()
+            # "not <=" so that a NaN is a miss, too
+            if not (value <= limit if name in over else value >= limit)
+        ]
+
+
+LIMITS = {
+    "fp32": Limits(1e-5, 0.9999, 1e-3, 0.999, 0.99),
+    # Weights rounded to 11 bits: relative 2^-12 each, which adds up over the depth of a ViT.
+    "fp16": Limits(5e-3, 0.999, 2e-2, 0.99, 0.95),
+}
+
+
+def prompts_for(height: int, width: int) -> list[Prompt]:
+    """Return the prompts that each photo is asked: a point, two points, a box, box and correction.
+
+    They stand at fixed fractions of the photo, so that every run asks the same.
+    """
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return x * width, y * height
+
+    box = (*at(0.2, 0.15), *at(0.75, 0.8))
+    return [
+        Prompt.of([at(0.5, 0.5)]),
+        Prompt.of([at(0.3, 0.4), at(0.7, 0.6)], [1, 0]),
+        Prompt.of(box=box),
+        Prompt.of([at(0.25, 0.75)], [0], box=box),
+    ]
+
+
+def compare(
+    reference: Model,
+    candidate: Model,
+    engine_version: str,
+    photos: Sequence[Path],
+    progress: Callable[[str], None] = lambda _: None,
+) -> Fidelity:
+    """Measure one bundle on one engine.
+
+    Args:
+        reference: float32 PyTorch.
+        candidate: the bundle.
+        engine_version: for the record.
+        photos: at least one.
+        progress: told what is being done.
+
+    Returns:
+        The measurements. Each photo is encoded and decoded by both sides on their own; the
+        refinement prompt gives both sides the reference's logits.
+    """
+    embedding_errors, logits_errors, score_errors, ious = [], [], [], []
+    equal = total = prompts = 0
+    for photo in photos:
+        progress(f"comparing on {photo.name}")
+        image = read_image(photo)
+        ours, theirs = reference.encode_image(image), candidate.encode_image(image)
+        embedding_errors.append(relative_l2(theirs.features, ours.features))
+        for one, other in _answers(reference, candidate, ours, theirs):
+            prompts += 1
+            logits_errors.append(relative_l2(other.low_res_logits, one.low_res_logits))
+            score_errors.append(float(np.abs(one.scores - other.scores).max()))
+            equal += int(np.count_nonzero(one.masks == other.masks))
+            total += one.masks.size
+            ious += [mask_iou(a, b) for a, b in zip(one.masks, other.masks, strict=True)]
+    return Fidelity(
+        engine=candidate.engine,
+        engine_version=engine_version,
+        precision=candidate.spec.precision,
+        photos=len(photos),
+        prompts=prompts,
+        embedding_rel_l2=max(embedding_errors),
+        logits_rel_l2=float(np.mean(logits_errors)),
+        equal_pixels=equal / total,
+        mask_iou_mean=float(np.mean(ious)),
+        mask_iou_p05=float(np.percentile(ious, 5)),
+        score_max_error=max(score_errors),
+    )
+
+
+def _answers(
+    reference: Model, candidate: Model, ours: ImageEmbedding, theirs: ImageEmbedding
+) -> Iterator[tuple[Segmentation, Segmentation]]:
+    for prompt in prompts_for(*ours.original_size):
+        for multimask in (True, False):
+            one = reference.decode_batch(ours, [prompt], multimask)[0]
+            other = candidate.decode_batch(theirs, [prompt], multimask)[0]
+            yield one, other
+        refined = Prompt(prompt.points, prompt.labels, prompt.box, one.low_res_logits[0])
+        yield (
+            reference.decode_batch(ours, [refined], False)[0],
+            candidate.decode_batch(theirs, [refined], False)[0],
+        )
+
+
+def relative_l2(value: NDArray[np.float32], truth: NDArray[np.float32]) -> float:
+    """Return ``|value - truth| / |truth|`` in the Euclidean norm.
+
+    >>> relative_l2(np.float32([3, 4.5]), np.float32([3, 4]))
+    0.1
+    """
+    return float(np.linalg.norm(value - truth) / np.linalg.norm(truth))
+
+
+def mask_iou(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    """Return the IoU of two masks; two empty ones agree fully.
+
+    >>> mask_iou(np.array([True, False]), np.array([True, True]))
+    0.5
+    >>> mask_iou(np.zeros(3, bool), np.zeros(3, bool))
+    1.0
+    """
+    union = int(np.count_nonzero(one | other))
+    return int(np.count_nonzero(one & other)) / union if union else 1.0

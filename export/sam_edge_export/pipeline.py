@@ -1,0 +1,173 @@
+"""Checkpoint -> bundle: load, trace, write whole or not at all, verify."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import onnx
+import onnxslim
+import torch
+
+from sam_edge import __version__
+from sam_edge.errors import SamEdgeError
+from sam_edge.spec import (
+    DECODERS,
+    MANIFEST_NAME,
+    GraphFile,
+    ModelSpec,
+    Source,
+    manifest_text,
+    sha256_file,
+)
+from sam_edge_export import trace
+from sam_edge_export.checkpoints import load_checkpoint
+from sam_edge_export.fidelity import Fidelity
+from sam_edge_export.modules.sam import PIXEL_MEAN, PIXEL_STD, VARIANTS, Sam
+from sam_edge_export.verify import FidelityError, measure, missed, photos_in
+
+EXPORT_PRECISIONS = ("fp32", "fp16")
+
+
+def export_bundle(
+    checkpoint: Path,
+    output: Path,
+    *,
+    variant: str = "auto",
+    image_size: int | None = None,
+    precision: str = "fp32",
+    decoder: str = "native",
+    verify: bool = True,
+    images: Path | None = None,
+    force: bool = False,
+    progress: Callable[[str], None] = lambda _: None,
+) -> list[Fidelity]:
+    """Export a checkpoint.
+
+    Args:
+        checkpoint: the file.
+        output: the bundle's directory. Written beside it and renamed when everything passed.
+        variant: a key of ``VARIANTS``, or ``auto``.
+        image_size: None takes the checkpoint's own.
+        precision: ``fp32``, or ``fp16`` for weights stored in half precision (the graphs still
+            compute in float32).
+        decoder: one of ``DECODERS``.
+        verify: compare with PyTorch on every installed engine.
+        images: photos to verify on; None takes those in the box.
+        force: replace a bundle that is already there.
+        progress: told what is being done.
+
+    Returns:
+        What was measured, one entry an engine; empty without ``verify``.
+
+    Raises:
+        FidelityError: if a limit is missed; nothing is written then.
+        SamEdgeError: if the arguments do not fit together.
+    """
+    if precision not in EXPORT_PRECISIONS:
+        raise SamEdgeError(
+            f"--precision {precision}: this version exports {' and '.join(EXPORT_PRECISIONS)}"
+        )
+    if decoder not in DECODERS:
+        raise SamEdgeError(f"--decoder {decoder}: expected one of {', '.join(DECODERS)}")
+    _check_output(output, force)
+    progress(f"reading {checkpoint.name}")
+    sam, notes = load_checkpoint(checkpoint, variant, image_size)
+    digest = sha256_file(checkpoint)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as name:
+        partial = Path(name) / "bundle"
+        partial.mkdir()
+        spec = _write(sam, partial, checkpoint.name, digest, precision, decoder, progress)
+        spec = replace(spec, notes=tuple(notes + _notes(checkpoint)))
+        (partial / MANIFEST_NAME).write_text(manifest_text(spec), encoding="utf-8")
+        results: list[Fidelity] = []
+        if verify and decoder == "native":
+            results = measure(partial, spec, sam, photos_in(images), None, progress)
+            failures = missed(results)
+            if failures:
+                raise FidelityError(
+                    f"the bundle does not give PyTorch's masks ({'; '.join(failures)}); "
+                    "nothing was written"
+                )
+        if output.exists():
+            # Two renames: at no moment is there half a bundle under the final name.
+            os.rename(output, Path(name) / "previous")
+        os.rename(partial, output)
+    return results
+
+
+def _check_output(output: Path, force: bool) -> None:
+    """Refuse to replace what is not a bundle, and a bundle unless told to."""
+    if not output.exists():
+        return
+    if not (output / MANIFEST_NAME).is_file():
+        raise SamEdgeError(f"{output} exists and is not a bundle; name another -o")
+    if not force:
+        raise SamEdgeError(f"{output} exists; replace it with --force, or name another -o")
+
+
+def _write(
+    sam: Sam,
+    directory: Path,
+    source: str,
+    digest: str,
+    precision: str,
+    decoder: str,
+    progress: Callable[[str], None],
+) -> ModelSpec:
+    exporter = {
+        "sam-edge": __version__,
+        "torch": torch.__version__,
+        "onnx": onnx.__version__,
+        "onnxslim": onnxslim.__version__,
+    }
+    metadata = {
+        "variant": sam.variant,
+        "image_size": str(sam.image_size),
+        "source": source,
+        "source_sha256": digest,
+        **{f"exporter {name}": version for name, version in exporter.items()},
+    }
+    graphs = []
+    for traceable in (trace.encoder(sam), trace.decoder(sam, decoder)):
+        progress(f"tracing {traceable.role}")
+        path = directory / f"{traceable.role}.onnx"
+        external = trace.write_graph(traceable, path, metadata, half=precision == "fp16")
+        inputs, outputs = trace.tensor_infos(path)
+        graphs.append(
+            GraphFile(
+                role=traceable.role,
+                file=path.name,
+                engines=(),
+                precision=precision,
+                sha256=sha256_file(path),
+                size_bytes=path.stat().st_size,
+                external_data={name: sha256_file(directory / name) for name in external},
+                inputs=inputs,
+                outputs=outputs,
+            )
+        )
+    return ModelSpec(
+        variant=sam.variant,
+        image_size=sam.image_size,
+        pixel_mean=PIXEL_MEAN,
+        pixel_std=PIXEL_STD,
+        mask_threshold=0.0,
+        precision=precision,
+        decoder=decoder,
+        opset=trace.OPSET,
+        graphs=tuple(graphs),
+        source=Source(source, digest, VARIANTS[sam.variant].licence),
+        exporter=exporter,
+    )
+
+
+def _notes(checkpoint: Path) -> list[str]:
+    """Warn, for good, of weights that mean nothing."""
+    if checkpoint.name.startswith("seeded"):
+        return ["random weights: its masks mean nothing"]
+    return []

@@ -1,0 +1,187 @@
+"""Torch modules to ONNX files: traced, simplified, checked, with their provenance inside."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import onnxslim
+import torch
+from torch import Tensor, nn
+
+from sam_edge.spec import IMAGE_ENCODER, PROMPT_ENCODER_MASK_DECODER, TensorInfo
+from sam_edge_export.modules.sam import NativeDecoder, OfficialDecoder, Sam
+
+OPSET = 17
+"""LayerNormalization is one operator from here on; ONNX Runtime Web and OpenVINO take it."""
+
+EXTERNAL_DATA_BYTES = 1_900_000_000
+"""Protocol buffers end at 2 GB; larger weights go into a file beside the graph."""
+
+
+@dataclass(frozen=True)
+class Traceable:
+    """A module with what tracing needs to know.
+
+    Attributes:
+        role: as in the manifest.
+        module: in eval mode.
+        inputs: example tensors by name.
+        outputs: names, in order.
+        dynamic: tensor name -> axis -> dimension name.
+    """
+
+    role: str
+    module: nn.Module
+    inputs: Mapping[str, Tensor]
+    outputs: tuple[str, ...]
+    dynamic: Mapping[str, Mapping[int, str]]
+
+
+def encoder(sam: Sam) -> Traceable:
+    """The image encoder, with a dynamic batch."""
+    # Traced with two images, so that no dimension of one is baked in.
+    image = torch.zeros(2, 3, sam.image_size, sam.image_size)
+    return Traceable(
+        IMAGE_ENCODER,
+        sam.image_encoder,
+        {"image": image},
+        ("image_embeddings",),
+        {"image": {0: "batch"}, "image_embeddings": {0: "batch"}},
+    )
+
+
+def decoder(sam: Sam, contract: str) -> Traceable:
+    """The decoder under one of the contracts ``native``, ``official``, ``official-multi``.
+
+    Prompts B, points N and the embedding's height and width are dynamic in the native one. The
+    official ones have the notebook's shapes.
+    """
+    native = contract == "native"
+    prompts, points = (2, 3) if native else (1, 3)
+    grid = sam.image_size // 16
+    inputs = {
+        "image_embeddings": torch.randn(1, 256, grid, grid),
+        "point_coords": torch.rand(prompts, points, 2) * sam.image_size,
+        "point_labels": torch.tensor([[1.0, 0.0, -1.0]]).expand(prompts, -1).contiguous(),
+        "mask_input": torch.randn(prompts, 1, 4 * grid, 4 * grid),
+        "has_mask_input": torch.ones(prompts),
+    }
+    if not native:
+        inputs["orig_im_size"] = torch.tensor([sam.image_size * 1.5, sam.image_size * 1.25])
+        return Traceable(
+            PROMPT_ENCODER_MASK_DECODER,
+            OfficialDecoder(sam, single=contract == "official"),
+            inputs,
+            ("masks", "iou_predictions", "low_res_masks"),
+            {
+                "point_coords": {1: "points"},
+                "point_labels": {1: "points"},
+                "masks": {2: "photo_height", 3: "photo_width"},
+            },
+        )
+    return Traceable(
+        PROMPT_ENCODER_MASK_DECODER,
+        NativeDecoder(sam),
+        inputs,
+        ("low_res_masks", "iou_predictions"),
+        {
+            "image_embeddings": {2: "grid_height", 3: "grid_width"},
+            "point_coords": {0: "prompts", 1: "points"},
+            "point_labels": {0: "prompts", 1: "points"},
+            "mask_input": {0: "masks", 2: "mask_height", 3: "mask_width"},
+            "has_mask_input": {0: "masks"},
+            "low_res_masks": {0: "prompts", 2: "mask_height", 3: "mask_width"},
+            "iou_predictions": {0: "prompts"},
+        },
+    )
+
+
+def write_graph(
+    traceable: Traceable, path: Path, metadata: Mapping[str, str], *, half: bool
+) -> tuple[str, ...]:
+    """Trace, simplify, check and write a graph.
+
+    Args:
+        traceable: what to trace.
+        path: the ``.onnx`` file to write.
+        metadata: provenance, written into the graph.
+        half: store weights as float16; the graph still computes in float32.
+
+    Returns:
+        The names of external data files that were written beside it.
+    """
+    raw = path.with_suffix(".raw")
+    raw.mkdir()
+    with torch.no_grad(), warnings.catch_warnings():
+        # The tracer warns of every Python number it sees; the tests run other shapes instead.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            traceable.module.eval(),
+            tuple(traceable.inputs.values()),
+            str(raw / "graph.onnx"),
+            input_names=list(traceable.inputs),
+            output_names=list(traceable.outputs),
+            dynamic_axes={name: dict(axes) for name, axes in traceable.dynamic.items()},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    graph = onnx.load(raw / "graph.onnx")
+    large = sum(len(tensor.raw_data) for tensor in graph.graph.initializer) > EXTERNAL_DATA_BYTES
+    if not large:  # the simplifier copies the graph through one protocol buffer
+        graph = onnxslim.slim(graph)
+    if half:
+        store_as_half(graph)
+    graph.producer_name = "sam-edge"
+    onnx.helper.set_model_props(graph, dict(metadata))
+    data = f"{path.name}.data"
+    onnx.save_model(graph, path, save_as_external_data=large, location=data if large else None)
+    onnx.checker.check_model(path)
+    for file in raw.iterdir():
+        file.unlink()
+    raw.rmdir()
+    return (data,) if large else ()
+
+
+def store_as_half(graph: onnx.ModelProto) -> None:
+    """Store float32 weights as float16, each followed by a Cast that engines fold at load.
+
+    Small tensors stay: norms and biases are a thousandth of the size and need their digits.
+    """
+    casts = []
+    for tensor in graph.graph.initializer:
+        if tensor.data_type != onnx.TensorProto.FLOAT or len(tensor.raw_data) < 4096:
+            continue
+        values = onnx.numpy_helper.to_array(tensor)
+        name = tensor.name
+        tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype("float16"), f"{name}_fp16"))
+        casts.append(
+            onnx.helper.make_node(
+                "Cast", [f"{name}_fp16"], [name], f"{name}_cast", to=onnx.TensorProto.FLOAT
+            )
+        )
+    nodes = [*casts, *graph.graph.node]
+    del graph.graph.node[:]
+    graph.graph.node.extend(nodes)
+
+
+def tensor_infos(
+    path: Path,
+) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
+    """Return a graph's inputs and outputs as the manifest lists them."""
+    graph = onnx.load(path, load_external_data=False).graph
+
+    def infos(values: list[onnx.ValueInfoProto]) -> tuple[TensorInfo, ...]:
+        return tuple(
+            TensorInfo(
+                value.name,
+                onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type).name,
+                tuple(dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim),
+            )
+            for value in values
+        )
+
+    return infos(list(graph.input)), infos(list(graph.output))

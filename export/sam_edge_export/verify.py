@@ -1,0 +1,134 @@
+"""Prove that a bundle gives PyTorch's masks, and write what was measured into its manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+
+from sam_edge.errors import MissingDependencyError, SamEdgeError
+from sam_edge.model import load_model
+from sam_edge.spec import MANIFEST_NAME, ModelSpec, manifest_text, read_spec, sha256_file
+from sam_edge_export.checkpoints import load_checkpoint
+from sam_edge_export.fidelity import LIMITS, Fidelity, compare
+from sam_edge_export.modules.sam import Sam
+from sam_edge_export.reference import reference_model
+from sam_edge_runtimes import ENGINES, engine_version
+
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp")
+
+
+class FidelityError(SamEdgeError, ValueError):
+    """A bundle that does not give PyTorch's masks."""
+
+
+def photos_in(folder: Path | None) -> list[Path]:
+    """Return a folder's photos, or those in the box.
+
+    Raises:
+        SamEdgeError: if there are none.
+    """
+    where = folder or Path(str(files("sam_edge") / "assets" / "photos"))
+    if not where.is_dir():
+        raise SamEdgeError(f"{where} is not a folder; name one with photos, or leave --images out")
+    found = sorted(path for path in where.iterdir() if path.suffix.lower() in PHOTO_SUFFIXES)
+    if not found:
+        raise SamEdgeError(f"{where} has no photos ({', '.join(PHOTO_SUFFIXES)})")
+    return found
+
+
+def verify_bundle(
+    bundle: Path,
+    checkpoint: Path,
+    images: Path | None = None,
+    engines: Sequence[str] | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> list[Fidelity]:
+    """Measure a bundle against its checkpoint and record it in the manifest.
+
+    Args:
+        bundle: the directory.
+        checkpoint: the file that it was exported from.
+        images: a folder of photos; None takes those in the box.
+        engines: None takes every installed one.
+        progress: told what is being done.
+
+    Returns:
+        One measurement an engine.
+
+    Raises:
+        FidelityError: if the checkpoint is not the bundle's.
+    """
+    spec = read_spec(bundle)
+    digest = sha256_file(checkpoint)
+    if digest != spec.source.sha256:
+        raise FidelityError(
+            f"{checkpoint} has sha256 {digest[:12]}..., the bundle was exported from "
+            f"{spec.source.file} with {spec.source.sha256[:12]}...; name that file"
+        )
+    sam, _ = load_checkpoint(checkpoint, spec.variant, spec.image_size)
+    return measure(bundle, spec, sam, photos_in(images), engines, progress)
+
+
+def measure(
+    bundle: Path,
+    spec: ModelSpec,
+    sam: Sam,
+    photos: Sequence[Path],
+    engines: Sequence[str] | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> list[Fidelity]:
+    """Measure a bundle against a loaded model; see ``verify_bundle``."""
+    if spec.decoder != "native":
+        raise FidelityError(
+            f"a bundle with the {spec.decoder} decoder is for the official notebook's clients; "
+            "verify the same checkpoint with --decoder native"
+        )
+    installed = [engine for engine in engines or ENGINES if find_spec(engine) is not None]
+    if not installed:
+        raise MissingDependencyError(
+            "no engine to verify on; run: pip install 'sam-edge[cpu,openvino]'"
+        )
+    reference = reference_model(sam, spec)
+    results = []
+    for engine in installed:
+        progress(f"opening {engine}")
+        candidate = load_model(bundle, runtime=engine)
+        results.append(compare(reference, candidate, engine_version(engine), photos, progress))
+    measured = {result.engine for result in results}
+    kept = [entry for entry in spec.fidelity if entry["engine"] not in measured]
+    updated = replace(spec, fidelity=(*kept, *(result.record() for result in results)))
+    partial = bundle / f"{MANIFEST_NAME}.partial"
+    partial.write_text(manifest_text(updated), encoding="utf-8")
+    partial.replace(bundle / MANIFEST_NAME)
+    return results
+
+
+def missed(results: Sequence[Fidelity]) -> list[str]:
+    """Say which limits are missed, by engine."""
+    return [
+        f"{result.engine}: {line}"
+        for result in results
+        for line in LIMITS[result.precision].missed(result)
+    ]
+
+
+def table(results: Sequence[Fidelity]) -> str:
+    """Return the measurements as a text table."""
+    rows = [
+        ("embedding relative L2", "embedding_rel_l2", ".2e"),
+        ("logits relative L2", "logits_rel_l2", ".2e"),
+        ("equal mask pixels", "equal_pixels", ".6f"),
+        ("mask IoU, mean", "mask_iou_mean", ".6f"),
+        ("mask IoU, 5th percentile", "mask_iou_p05", ".6f"),
+        ("score, largest error", "score_max_error", ".2e"),
+    ]
+    first = results[0]
+    head = f"against float32 PyTorch: {first.photos} photos, {first.prompts} prompts"
+    lines = [f"{head:<46}" + "".join(f"{result.engine:>14}" for result in results)]
+    for label, name, form in rows:
+        values = "".join(f"{format(getattr(result, name), form):>14}" for result in results)
+        lines.append(f"  {label:<44}{values}")
+    return "\n".join(lines) + "\n"
