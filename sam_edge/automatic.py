@@ -328,8 +328,6 @@ class SamAutomaticMaskGenerator:
         )
         predicted_iou = scores[prompt, output + 1]
         threshold = self.model.spec.mask_threshold
-        lowest = threshold - self.stability_score_offset
-        highest = threshold + self.stability_score_offset
         left, top = crop[:2]
         seen = 0
         for tiles in tiled(
@@ -337,10 +335,10 @@ class SamAutomaticMaskGenerator:
             input_size=embedding.input_size,
             image_size=embedding.image_size,
             original_size=embedding.original_size,
-            lowest=lowest,
-            highest=highest,
+            lowest=threshold - self.stability_score_offset,
+            highest=threshold + self.stability_score_offset,
         ):
-            stability = _ratio(tiles.areas(highest), tiles.areas(lowest))
+            stability = tiles.stability(threshold, self.stability_score_offset)
             for index, score in enumerate(stability):
                 number, seen = seen, seen + 1
                 if 0 < self.stability_score_thresh > score:
@@ -397,13 +395,6 @@ class SamAutomaticMaskGenerator:
 def _batch_size(spec: ModelSpec, memory_ceiling_bytes: int) -> int:
     a_prompt = _DECODER_BYTES_PER_CELL * spec.embedding_size**2
     return max(1, min(_LARGEST_BATCH, memory_ceiling_bytes // a_prompt))
-
-
-def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> Float32:
-    """Divide areas in float32, as torch does; nothing of nothing is 0."""
-    result = np.zeros(len(part), np.float32)
-    np.divide(part.astype(np.float32), whole.astype(np.float32), out=result, where=whole > 0)
-    return result
 
 
 def _suppress(

@@ -120,7 +120,7 @@ def run_segment(arguments: argparse.Namespace) -> int:
             results = [_decode(model, embedding, prompt, arguments.multimask) for prompt in prompts]
         except PromptError as error:
             raise PromptError(f"{path}: {error}") from error
-        targets.write(path, image, prompts, results, _banner(model.spec))
+        targets.write(path, image, prompts, results, banner_of(model.spec))
         records.append(_record(path, model, prompts, results))
     if arguments.json is not None:
         text = json.dumps({"photos": records}, indent=2) + "\n"
@@ -207,7 +207,8 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def _banner(spec: ModelSpec) -> str:
+def banner_of(spec: ModelSpec) -> str:
+    """Return what every picture of this model's masks must say, or nothing."""
     return next((note for note in spec.notes if "random weights" in note), "")
 
 

@@ -130,6 +130,12 @@ class Tiles:
         partial = np.bincount(self.mask, counts, minlength=len(self.inside))
         return whole.astype(np.int64) + partial.astype(np.int64)
 
+    def stability(self, threshold: float, offset: float) -> Float32:
+        """Return each mask's stability score, see ``stability_scores``; shape ``(M,)``."""
+        high = self.areas(threshold + offset).astype(np.float32)
+        low = self.areas(threshold - offset).astype(np.float32)
+        return np.divide(high, low, out=np.zeros_like(low), where=low > 0)
+
     def window(self, index: int, threshold: float) -> Window:
         """Return one mask, cut at a threshold, without the tiles around it that are empty."""
         mine = np.flatnonzero(self.mask == index)
@@ -237,6 +243,38 @@ def upsample_logits(
         weights = columns.operator[tile, : part.shape[2]].T
         part[:] = strips[:, :, first : first + columns.taps] @ weights
     return photo
+
+
+def stability_scores(
+    low_res_logits: Float32,
+    *,
+    input_size: tuple[int, int],
+    image_size: int,
+    original_size: tuple[int, int],
+    threshold: float = 0.0,
+    offset: float = 1.0,
+) -> Float32:
+    """Measure how little each mask changes when its threshold moves.
+
+    The score is the IoU, in [0, 1], of the masks cut at ``threshold + offset`` and at
+    ``threshold - offset``, counted in the photo's pixels. The first lies inside the second, so it
+    is a ratio of areas. The other arguments are those of ``upsample_masks``.
+
+    Returns:
+        Shape ``(M,)``. A mask that is empty at both thresholds scores 0 (the reference: nan).
+
+    Source: ``segment_anything/utils/amg.py``, ``calculate_stability_score``.
+    """
+    decided = tiled(
+        low_res_logits,
+        input_size=input_size,
+        image_size=image_size,
+        original_size=original_size,
+        lowest=threshold - offset,
+        highest=threshold + offset,
+    )
+    scores = [tiles.stability(threshold, offset) for tiles in decided]
+    return np.concatenate([np.zeros(0, np.float32), *scores])
 
 
 def tiled(

@@ -1,0 +1,113 @@
+"""Mean IoU with masks that people drew, from their boxes and from one click."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sam_edge.errors import ImageError
+from sam_edge.everything.truth import TruePhoto
+from sam_edge.image import read_image
+from sam_edge.masks import Mask
+from sam_edge.masks.boxes import mask_to_box
+from sam_edge.model import Segmenter
+from sam_edge.prompts import Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectScore:
+    """How well one object was found; each number is an IoU in [0, 1].
+
+    Attributes:
+        photo: file name.
+        area: of the true mask, in pixels.
+        box: the single mask for the true box.
+        click: the candidate that the model itself scores highest, for one click.
+        click_best: the best of the three candidates for that click.
+    """
+
+    photo: str
+    area: int
+    box: float
+    click: float
+    click_best: float
+
+
+def evaluate(
+    model: Segmenter,
+    photos: Sequence[TruePhoto],
+    progress: Callable[[int, int], None] | None = None,
+) -> list[ObjectScore]:
+    """Segment every true object from its box and from a click on its innermost point.
+
+    Args:
+        model: what is evaluated.
+        photos: with their true masks.
+        progress: called as ``progress(done, total)``, in photos.
+
+    Raises:
+        ImageError: if a photo cannot be read, or has another size than its truth says.
+    """
+    scores = []
+    for number, photo in enumerate(photos, start=1):
+        pixels = read_image(photo.path)
+        if pixels.shape[:2] != photo.size:
+            raise ImageError(
+                f"{photo.path} is {pixels.shape[1]} x {pixels.shape[0]}, its annotations are for "
+                f"{photo.size[1]} x {photo.size[0]}"
+            )
+        embedding = model.encode_image(pixels)
+        # One object at a time: three masks of every object at once would fill the memory.
+        for truth in photo.objects():
+            (boxed,) = model.decode_batch(embedding, [Prompt.of(box=truth.box)], multimask=False)
+            (clicked,) = model.decode_batch(
+                embedding, [Prompt.of(points=[innermost_point(truth.mask)])], multimask=True
+            )
+            candidates = [iou(mask, truth.mask) for mask in clicked.masks]
+            scores.append(
+                ObjectScore(
+                    photo=photo.path.name,
+                    area=int(np.count_nonzero(truth.mask)),
+                    box=iou(boxed.masks[0], truth.mask),
+                    click=candidates[int(np.argmax(clicked.scores))],
+                    click_best=max(candidates),
+                )
+            )
+        if progress is not None:
+            progress(number, len(photos))
+    return scores
+
+
+def iou(one: Mask, other: Mask) -> float:
+    """Return the intersection of two masks over their union; two empty masks agree.
+
+    >>> iou(np.array([[True, True, False]]), np.array([[True, False, False]]))
+    0.5
+    """
+    union = int(np.count_nonzero(one | other))
+    return int(np.count_nonzero(one & other)) / union if union else 1.0
+
+
+def innermost_point(mask: Mask) -> tuple[float, float]:
+    """Return the centre ``(x, y)`` of the foreground pixel farthest from the background.
+
+    Distance is counted in steps across and down. Beyond the photo's edge is background.
+
+    Args:
+        mask: shape ``(H, W)``, not empty.
+
+    >>> innermost_point(np.array([[False] * 5, [False, True, True, True, False], [False] * 5]))
+    (1.5, 1.5)
+    """
+    x0, y0, x1, y1 = mask_to_box(mask)
+    inside = np.pad(mask[y0 : y1 + 1, x0 : x1 + 1], 1)
+    distance = np.where(inside, sum(inside.shape), 0)
+    for axis in (0, 1):
+        place = np.expand_dims(np.arange(inside.shape[axis]), 1 - axis)
+        forward = np.minimum.accumulate(distance - place, axis=axis) + place
+        backward = np.flip(np.minimum.accumulate(np.flip(distance + place, axis), axis=axis), axis)
+        distance = np.minimum(forward, backward - place)
+    row, column = np.unravel_index(int(np.argmax(distance)), distance.shape)
+    return float(x0 + column - 1 + 0.5), float(y0 + row - 1 + 0.5)

@@ -1,0 +1,20 @@
+"""Masks as files that other tools own, out and in; see ``docs/formats.md``."""
+
+from sam_edge.formats.coco import coco_document
+from sam_edge.formats.label_map import draw_everything, label_map, label_map_picture
+from sam_edge.formats.labelme import labelme_document
+from sam_edge.formats.records import LabelledMask, labelled
+from sam_edge.formats.sa1b import sa1b_document
+from sam_edge.formats.svg import svg_text
+
+__all__ = [
+    "LabelledMask",
+    "coco_document",
+    "draw_everything",
+    "label_map",
+    "label_map_picture",
+    "labelled",
+    "labelme_document",
+    "sa1b_document",
+    "svg_text",
+]
