@@ -12,12 +12,12 @@ GOLDEN_ANGLE = np.pi * (3 - 5**0.5)
 def distinct_colours(count: int) -> NDArray[np.uint8]:
     """Return ``count`` bright colours, shape ``(count, 3)``, RGB.
 
-    Hues turn by the golden angle, and lightness goes through three steps, so that neighbours in
+    Hues turn by the golden angle, and lightness goes through four steps, so that neighbours in
     the list differ in both. They are chosen in OKLab, where equal steps look equal.
     """
     number = np.arange(count)
     hue = number * GOLDEN_ANGLE + 0.6
-    lightness = np.array([0.72, 0.82, 0.64])[number % 3]
+    lightness = np.array([0.72, 0.84, 0.62, 0.78])[number % 4]
     chroma = 0.17
     lab = np.stack([lightness, chroma * np.cos(hue), chroma * np.sin(hue)], axis=1)
     # https://bottosson.github.io/posts/oklab/
