@@ -297,5 +297,8 @@ def load_model(
 
     # encode_image takes one photo at a time: a batch fixed at 1 lets the engine plan its memory.
     encoder = deferred(IMAGE_ENCODER, {"batch": 1}, keep=memory == "normal")
-    decoder = deferred(PROMPT_ENCODER_MASK_DECODER, {}, keep=True)
+    # With the grid's size known, the engine folds the positional encoding into a constant.
+    sizes = {"grid": spec.embedding_size, "mask": spec.low_res_size}
+    fixed = {f"{name}_{axis}": sizes[name] for name in sizes for axis in ("height", "width")}
+    decoder = deferred(PROMPT_ENCODER_MASK_DECODER, fixed, keep=True)
     return Model(spec, encoder, decoder, engine)

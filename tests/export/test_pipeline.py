@@ -164,7 +164,7 @@ def test_bad_checkpoints_get_one_line(nano_checkpoint, tmp_path, capsys):
     missing.pop("mask_decoder.iou_token.weight")
     torch.save(missing, tmp_path / "missing.pth")
     torch.save(
-        {**state, "mask_decoder.mask_tokens.weight": torch.zeros(3, 256)}, tmp_path / "s.pth"
+        {**state, "mask_decoder.mask_tokens.weight": torch.zeros(3, 256)}, tmp_path / "odd.pth"
     )
     expected = {
         "truncated.pth": "truncated or damaged",
