@@ -12,7 +12,7 @@ from sam_edge.image import RgbImage
 from sam_edge.masks import decode_rle
 from sam_edge.overlay import draw_overlay
 
-TINT = 0.55
+TINT = 0.5
 UNCLAIMED = 0.55
 """How bright the photo stays where there is no mask."""
 

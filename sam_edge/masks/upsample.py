@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -125,10 +126,12 @@ class Tiles:
     def areas(self, threshold: float) -> NDArray[np.int64]:
         """Count each mask's pixels above a threshold, in the photo's pixels; shape ``(M,)``."""
         whole = self.inside @ self.columns.tile_lengths @ self.rows.tile_lengths
-        above = (self.logits > threshold).reshape(len(self.logits), TILE * TILE)
-        counts = np.count_nonzero(above, axis=1)
-        partial = np.bincount(self.mask, counts, minlength=len(self.inside))
-        return whole.astype(np.int64) + partial.astype(np.int64)
+        above = self.logits > threshold
+        # Tiles are in the masks' order. One count over a contiguous array is far faster than
+        # counting along axes.
+        bounds = np.searchsorted(self.mask, np.arange(len(whole) + 1)).tolist()
+        partial = [np.count_nonzero(above[lo:hi]) for lo, hi in pairwise(bounds)]
+        return whole.astype(np.int64) + np.array(partial, np.int64)
 
     def stability(self, threshold: float, offset: float) -> Float32:
         """Return each mask's stability score, see ``stability_scores``; shape ``(M,)``."""
