@@ -30,6 +30,7 @@ from sam_edge.formats import (
     svg_text,
 )
 from sam_edge.image import read_image
+from sam_edge.model import Model
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -49,9 +50,9 @@ examples:
   masks for the boxes of a detector, instead of a grid:
     sam-edge everything photo.jpg --prompts detections.json --format coco -o masks.json
 
-The thresholds have the official generator's names and defaults; a small model that scores its
-masks lower needs lower ones. Without -o and --overlay, PHOTO-everything.json and
-PHOTO-everything.png are written to the current folder.
+The knobs have the official generator's names and defaults, except that the model in the box,
+which scores its masks lower than the large ones do, has lower thresholds. Without -o and
+--overlay, PHOTO-everything.json and PHOTO-everything.png are written to the current folder.
 """
 
 EVALUATE_EXAMPLES = """\
@@ -95,7 +96,11 @@ def add_commands(subparsers: Subparsers) -> None:
     knobs = everything.add_argument_group("the official generator's knobs")
     for flag, (kind, default, text) in _KNOBS.items():
         knobs.add_argument(
-            f"--{flag}", type=kind, default=default, metavar="N", help=f"{text} (default {default})"
+            f"--{flag}",
+            type=kind,
+            default=default,
+            metavar="N",
+            help=text if default is None else f"{text} (default {default:.3g})",
         )
     knobs.add_argument(
         "--coarse-first", action="store_true", help="skip points that a mask already covers"
@@ -121,11 +126,19 @@ def add_commands(subparsers: Subparsers) -> None:
     evaluation.set_defaults(run=run_evaluate)
 
 
+THRESHOLDS = {"nano": (0.35, 0.2)}
+"""Least predicted IoU and stability where a family needs other values than the large models.
+
+Small models score their masks lower, and their outlines are softer. See docs/formats.md.
+"""
+
+OFFICIAL_THRESHOLDS = (0.88, 0.95)
+
 _KNOBS: dict[str, tuple[type[int] | type[float], int | float | None, str]] = {
     "points-per-side": (int, 32, "side of the point grid"),
-    "points-per-batch": (int, None, "points per decoder call"),
-    "pred-iou-thresh": (float, 0.88, "least predicted IoU"),
-    "stability-score-thresh": (float, 0.95, "least stability score"),
+    "points-per-batch": (int, None, "points per decoder call (default: what 512 MB allow)"),
+    "pred-iou-thresh": (float, None, "least predicted IoU (default 0.88; nano 0.35)"),
+    "stability-score-thresh": (float, None, "least stability score (default 0.95; nano 0.2)"),
     "stability-score-offset": (float, 1.0, "how far the threshold moves for it, in logits"),
     "box-nms-thresh": (float, 0.7, "box IoU from which a mask is a duplicate"),
     "crop-n-layers": (int, 0, "layers of crops beyond the whole photo"),
@@ -149,17 +162,13 @@ def run_everything(arguments: argparse.Namespace) -> int:
         masks = segment_boxes(model, model.encode_image(image), detections)
     else:
         model = load_from(arguments)
-        knobs = (flag.replace("-", "_") for flag in _KNOBS)
-        try:
-            generator = SamAutomaticMaskGenerator(
-                model,
-                output_mode="uncompressed_rle",
-                coarse_first=arguments.coarse_first,
-                **{name: getattr(arguments, name) for name in knobs},
-            )
-        except ValueError as error:
-            raise CommandLineError(str(error)) from error
+        generator = _generator(model, arguments)
         masks = labelled(generator.generate(image, progress=progress_bar("points")))
+        if not masks:
+            _say(
+                f"no mask passed --pred-iou-thresh {generator.pred_iou_thresh} and "
+                f"--stability-score-thresh {generator.stability_score_thresh}; try lower ones"
+            )
     if output is not None:
         kind = arguments.format or {".svg": "svg", ".png": "png"}.get(output.suffix, "sa1b")
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -170,6 +179,23 @@ def run_everything(arguments: argparse.Namespace) -> int:
         draw_everything(image, masks, banner=banner_of(model.spec)).save(overlay)
         _say(f"{overlay}")
     return 0
+
+
+def _generator(model: Model, arguments: argparse.Namespace) -> SamAutomaticMaskGenerator:
+    knobs = {flag.replace("-", "_"): getattr(arguments, flag.replace("-", "_")) for flag in _KNOBS}
+    usual = THRESHOLDS.get(model.spec.variant, OFFICIAL_THRESHOLDS)
+    for name, value in zip(("pred_iou_thresh", "stability_score_thresh"), usual, strict=True):
+        if knobs[name] is None:
+            knobs[name] = value
+    try:
+        return SamAutomaticMaskGenerator(
+            model,
+            output_mode="uncompressed_rle",
+            coarse_first=arguments.coarse_first,
+            **knobs,
+        )
+    except ValueError as error:
+        raise CommandLineError(str(error)) from error
 
 
 def write_masks(

@@ -97,6 +97,12 @@ def test_knobs_reach_the_generator(run, tmp_path):
     assert scores == pytest.approx([0.95] * 4)
 
 
+def test_no_masks_say_which_thresholds_to_lower(run, capsys):
+    flags = ["--points-per-side", "2", "--pred-iou-thresh", "0.99"]
+    run("everything", "photo_7.png", *flags, "-o", "out.json")
+    assert "no mask passed --pred-iou-thresh 0.99 and --stability" in capsys.readouterr().err
+
+
 def test_a_knob_that_cannot_be_meant_is_a_wrong_call(run):
     with pytest.raises(CommandLineError, match="points_per_side must be at least 1, got 0"):
         run("everything", "photo_7.png", "--points-per-side", "0")

@@ -1,0 +1,86 @@
+"""The whole of `everything` against the official generator: nano in torch, nano in a bundle."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import sam_edge
+from sam_edge.automatic import SamAutomaticMaskGenerator
+from sam_edge.everything.evaluate import iou
+
+torch = pytest.importorskip("torch")
+data = pytest.importorskip("skimage.data")
+CHECKPOINT = Path(__file__).parents[2] / "export" / "training" / "nano.safetensors"
+FEWEST_COMPARED = 20
+
+# nano scores its masks lower than the large models do: the official defaults would leave none.
+KNOBS = {"points_per_side": 8, "pred_iou_thresh": 0.3, "stability_score_thresh": 0.15}
+
+
+@pytest.fixture(scope="module")
+def checkpoint():
+    if not CHECKPOINT.is_file():
+        pytest.skip("nano's training weights are not here")
+    return CHECKPOINT
+
+
+@pytest.fixture(scope="module")
+def model(checkpoint, tmp_path_factory):
+    from sam_edge_export.pipeline import export_bundle
+
+    bundle = tmp_path_factory.mktemp("nano") / "bundle"
+    export_bundle(checkpoint, bundle, verify=False)
+    return sam_edge.load_model(bundle, runtime="onnxruntime", threads=2)
+
+
+@pytest.fixture(scope="module")
+def official(checkpoint):
+    """The official generator around nano's encoder and the official decoder."""
+    from sam_edge_export.checkpoints import load_checkpoint
+    from sam_edge_export.modules.sam import PIXEL_MEAN, PIXEL_STD
+    from tests.export import standins
+
+    standins.install()
+    from segment_anything import SamAutomaticMaskGenerator as Official
+    from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+
+    ours, _ = load_checkpoint(checkpoint)
+    side = ours.image_size
+    encoder = ours.image_encoder
+    encoder.img_size = side
+    prompts = PromptEncoder(256, (side // 16, side // 16), (side, side), mask_in_chans=16)
+    decoder = MaskDecoder(
+        transformer_dim=256,
+        transformer=TwoWayTransformer(depth=2, embedding_dim=256, mlp_dim=2048, num_heads=8),
+    )
+    prompts.load_state_dict(ours.prompt_encoder.state_dict())
+    decoder.load_state_dict(ours.mask_decoder.state_dict())
+    sam = Sam(encoder, prompts, decoder, list(PIXEL_MEAN), list(PIXEL_STD)).eval()
+    return Official(sam, points_per_batch=25, **KNOBS)
+
+
+def photos():
+    return {
+        "astronaut": data.astronaut(),
+        "cat": data.chelsea(),
+        "cup": np.ascontiguousarray(data.coffee()[::2, ::2]),
+        "rocket, portrait": np.ascontiguousarray(data.rocket()[:, 200:440]),
+    }
+
+
+def test_a_bundle_finds_the_masks_that_the_official_generator_finds(model, official):
+    ours = SamAutomaticMaskGenerator(model, **KNOBS)
+    compared = 0
+    for name, photo in photos().items():
+        expected, actual = official.generate(photo), ours.generate(photo)
+        allowed = max(1, 0.02 * len(expected))
+        assert abs(len(actual) - len(expected)) <= allowed, name
+        best = [
+            max(iou(theirs["segmentation"], mine["segmentation"]) for mine in actual)
+            for theirs in expected
+        ]
+        matched = sum(overlap >= 0.99 for overlap in best)
+        assert len(expected) - matched <= allowed, name
+        compared += matched
+    assert compared >= FEWEST_COMPARED
