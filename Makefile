@@ -17,7 +17,7 @@ setup: $(DEV)/.done
 
 # torch is pinned in the same command as everything that depends on it: a later, looser
 # resolution could replace it by another build. The reference implementations declare torchvision
-# and timm extras that the tests do not need, hence --no-deps.
+# and timm, for which the tests have stand-ins, hence --no-deps.
 $(DEV)/.done: pyproject.toml tests/requirements-reference.txt
 	$(PYTHON) -m venv $(DEV)
 	$(BIN)/python -m pip install --quiet torch==2.13.0 -e '.[cpu,openvino,export,training,dev]'

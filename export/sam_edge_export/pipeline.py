@@ -24,7 +24,7 @@ from sam_edge.spec import (
     sha256_file,
 )
 from sam_edge_export import trace
-from sam_edge_export.checkpoints import load_checkpoint
+from sam_edge_export.checkpoints import load_checkpoint, source_sha256
 from sam_edge_export.fidelity import Fidelity
 from sam_edge_export.modules.sam import PIXEL_MEAN, PIXEL_STD, VARIANTS, Sam
 from sam_edge_export.verify import FidelityError, measure, missed, photos_in
@@ -76,7 +76,7 @@ def export_bundle(
     _check_output(output, force)
     progress(f"reading {checkpoint.name}")
     sam, notes = load_checkpoint(checkpoint, variant, image_size)
-    digest = sha256_file(checkpoint)
+    digest = source_sha256(checkpoint)
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as name:
         partial = Path(name) / "bundle"

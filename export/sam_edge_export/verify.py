@@ -10,8 +10,8 @@ from pathlib import Path
 
 from sam_edge.errors import MissingDependencyError, SamEdgeError
 from sam_edge.model import load_model
-from sam_edge.spec import MANIFEST_NAME, ModelSpec, manifest_text, read_spec, sha256_file
-from sam_edge_export.checkpoints import load_checkpoint
+from sam_edge.spec import MANIFEST_NAME, ModelSpec, manifest_text, read_spec
+from sam_edge_export.checkpoints import load_checkpoint, source_sha256
 from sam_edge_export.fidelity import LIMITS, Fidelity, compare
 from sam_edge_export.modules.sam import Sam
 from sam_edge_export.reference import reference_model
@@ -62,7 +62,7 @@ def verify_bundle(
         FidelityError: if the checkpoint is not the bundle's.
     """
     spec = read_spec(bundle)
-    digest = sha256_file(checkpoint)
+    digest = source_sha256(checkpoint)
     if digest != spec.source.sha256:
         raise FidelityError(
             f"{checkpoint} has sha256 {digest[:12]}..., the bundle was exported from "

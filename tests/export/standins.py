@@ -1,4 +1,4 @@
-"""What the official code needs of torchvision, where torchvision cannot be installed.
+"""What the official code needs of torchvision and timm, where torchvision cannot be installed.
 
 Each function does what the original does, in the one way the official code calls it, so that the
 reference implementations run unchanged. A real torchvision is used where there is one.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import types
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -52,6 +53,35 @@ def batched_nms(boxes, scores, categories, iou_threshold):
     return nms(boxes + offsets[:, None], scores, iou_threshold)
 
 
+class DropPath(torch.nn.Module):
+    """Stochastic depth: nothing at all in eval mode, which is all that the tests use."""
+
+    def __init__(self, drop_prob=None):
+        super().__init__()
+
+    def forward(self, x):
+        assert not self.training
+        return x
+
+
+def to_2tuple(value):
+    return value if isinstance(value, tuple) else (value, value)
+
+
+@contextmanager
+def absent():
+    """Take the stand-ins away for a while: transformers would take them for the real thing."""
+    held = {
+        name: sys.modules.pop(name)
+        for name in list(sys.modules)
+        if name.split(".")[0] in ("torchvision", "timm")
+    }
+    try:
+        yield
+    finally:
+        sys.modules.update(held)
+
+
 def install():
     """Put the stand-ins where ``import torchvision`` looks, unless the real one is there."""
     if "torchvision" in sys.modules or importlib.util.find_spec("torchvision") is not None:
@@ -72,3 +102,13 @@ def install():
     boxes = module("torchvision.ops.boxes", batched_nms=batched_nms, box_area=box_area)
     ops = module("torchvision.ops", boxes=boxes, batched_nms=batched_nms, nms=nms)
     module("torchvision", transforms=transforms, ops=ops, __version__="0")
+    # The real timm imports much more of torchvision than the official code uses.
+    layers = module(
+        "timm.models.layers",
+        DropPath=DropPath,
+        to_2tuple=to_2tuple,
+        trunc_normal_=torch.nn.init.trunc_normal_,
+    )
+    registry = module("timm.models.registry", register_model=lambda function: function)
+    models = module("timm.models", layers=layers, registry=registry)
+    module("timm", models=models)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from sam_edge_export.checkpoints.load import CheckpointError, load_checkpoint
+from sam_edge_export.checkpoints.errors import CheckpointError
+from sam_edge_export.checkpoints.load import load_checkpoint, source_sha256
 
-__all__ = ["CheckpointError", "load_checkpoint"]
+__all__ = ["CheckpointError", "load_checkpoint", "source_sha256"]

@@ -5,6 +5,7 @@ Pickle is never executed: ``.pth`` files are read with ``weights_only=True``.
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -15,18 +16,23 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from sam_edge.errors import SamEdgeError
+from sam_edge.spec import sha256_file
+from sam_edge_export.checkpoints import huggingface
+from sam_edge_export.checkpoints.errors import CheckpointError
 from sam_edge_export.modules.sam import VARIANTS, Sam
 
 PREFIXES = ("", "model.", "module.", "sam_model.", "sam.", "module.sam_model.")
 """What training frameworks put before the official names."""
 
-EXTRA_KEYS = ("pixel_mean", "pixel_std")
-"""Buffers that some checkpoints store; the manifest's normalisation is used instead."""
-
-
-class CheckpointError(SamEdgeError, ValueError):
-    """A file that is no checkpoint of a known model: what was expected, what was found."""
+EXTRA_KEYS = (
+    "pixel_mean",
+    "pixel_std",
+    "image_encoder.norm_head.weight",
+    "image_encoder.norm_head.bias",
+    "image_encoder.head.weight",
+    "image_encoder.head.bias",
+)
+"""What some checkpoints store and no mask depends on: normalisation, TinyViT's classifier."""
 
 
 def load_checkpoint(
@@ -35,7 +41,8 @@ def load_checkpoint(
     """Read a checkpoint.
 
     Args:
-        path: official ``.pth``, or ``.safetensors`` with the official names.
+        path: official ``.pth``, ``.safetensors`` with the official names, or a Hugging Face
+            ``SamModel`` directory.
         variant: a key of ``VARIANTS``, or ``auto`` to recognise it.
         image_size: a multiple of 64 from 256 up; None takes what the checkpoint was trained at.
 
@@ -63,6 +70,14 @@ def load_checkpoint(
     return sam.eval(), notes
 
 
+def source_sha256(path: Path) -> str:
+    """Return what identifies a checkpoint: a file's sha256, or one over a directory's weights."""
+    if not path.is_dir():
+        return sha256_file(path)
+    digests = "".join(sha256_file(file) for file in huggingface.weight_files(path))
+    return hashlib.sha256(digests.encode()).hexdigest()
+
+
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Return a file's tensors by name, whatever container they are in.
 
@@ -70,7 +85,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         CheckpointError: if the file is missing, truncated, or no container of tensors.
     """
     if path.is_dir():
-        raise CheckpointError(f"{path} is a folder; name the checkpoint file in it")
+        return huggingface.read_directory(path)
     if not path.exists():
         raise CheckpointError(f"{path}: there is no such file")
     try:
@@ -123,7 +138,7 @@ def recognise(tensors: Mapping[str, Tensor], path: Path) -> str:
     """
     if "image_encoder.stride4.0.0.weight" in tensors:
         return "nano"
-    if "image_encoder.layers.0.blocks.0.conv1.c.weight" in tensors and "mobile_sam" in VARIANTS:
+    if "image_encoder.layers.0.blocks.0.conv1.c.weight" in tensors:
         return "mobile_sam"
     patch = tensors.get("image_encoder.patch_embed.proj.weight")
     widths = {768: "vit_b", 1024: "vit_l", 1280: "vit_h"}

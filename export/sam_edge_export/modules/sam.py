@@ -13,6 +13,7 @@ from sam_edge_export.modules.image_encoder import ImageEncoderViT
 from sam_edge_export.modules.mask_decoder import MaskDecoder
 from sam_edge_export.modules.nano_encoder import NanoEncoder
 from sam_edge_export.modules.prompt_encoder import PromptEncoder
+from sam_edge_export.modules.tiny_vit import TinyViT
 
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
@@ -46,6 +47,8 @@ VARIANTS: Mapping[str, Variant] = {
     "vit_b": _vit(768, 12, 12, (2, 5, 8, 11)),
     "vit_l": _vit(1024, 24, 16, (5, 11, 17, 23)),
     "vit_h": _vit(1280, 32, 16, (7, 15, 23, 31)),
+    # mobile_sam/build_sam.py
+    "mobile_sam": Variant(TinyViT, image_size=1024, licence="Apache-2.0"),
     # docs/nano.md
     "nano": Variant(lambda image_size: NanoEncoder(), image_size=512, licence="Apache-2.0"),
 }
