@@ -13,28 +13,13 @@ from pycocotools import mask as coco
 import sam_edge
 from sam_edge.automatic import CancelledError, SamAutomaticMaskGenerator
 from sam_edge.masks import decode_rle, from_coco_rle
-from sam_edge.spec import ModelSpec, Source
 from sam_edge_runtimes.fake import FakeSession
+from tests.sam_edge.known import SPEC
 
 torch = pytest.importorskip("torch")
 data = pytest.importorskip("skimage.data")
 torch.set_num_threads(1)
-SIZE = 256
 FEWEST_COMPARED = 20
-
-SPEC = ModelSpec(
-    variant="nano",
-    image_size=SIZE,
-    pixel_mean=(123.675, 116.28, 103.53),
-    pixel_std=(58.395, 57.12, 57.375),
-    mask_threshold=0.0,
-    precision="fp32",
-    decoder="native",
-    opset=17,
-    graphs=(),
-    source=Source("colour", "c" * 64, "Apache-2.0"),
-    exporter={},
-)
 
 
 def encode(image):
@@ -57,7 +42,7 @@ def decode(features, points):
 
 
 class Encoder(torch.nn.Module):
-    img_size = SIZE
+    img_size = SPEC.image_size
 
     def forward(self, image):
         return encode(image)

@@ -12,22 +12,8 @@ from sam_edge.cli import CommandLineError
 from sam_edge.everything import commands
 from sam_edge.everything.boxes import DetectionError, read_detections
 from sam_edge.masks import decode_rle, from_coco_rle
-from sam_edge.spec import ModelSpec, Source
 from sam_edge_runtimes.fake import FakeSession
-
-SPEC = ModelSpec(
-    variant="nano",
-    image_size=256,
-    pixel_mean=(123.675, 116.28, 103.53),
-    pixel_std=(58.395, 57.12, 57.375),
-    mask_threshold=0.0,
-    precision="fp32",
-    decoder="native",
-    opset=17,
-    graphs=(),
-    source=Source("disc", "d" * 64, "Apache-2.0"),
-    exporter={},
-)
+from tests.sam_edge.known import SPEC
 
 
 def encode(feeds):

@@ -12,22 +12,8 @@ import sam_edge
 from sam_edge.everything.evaluate import evaluate, innermost_point
 from sam_edge.everything.truth import TruthError, read_coco, read_sa1b, segmentation_mask
 from sam_edge.masks import encode_rle, to_coco_rle
-from sam_edge.spec import ModelSpec, Source
 from sam_edge_runtimes.fake import FakeSession
-
-SPEC = ModelSpec(
-    variant="nano",
-    image_size=256,
-    pixel_mean=(123.675, 116.28, 103.53),
-    pixel_std=(58.395, 57.12, 57.375),
-    mask_threshold=0.0,
-    precision="fp32",
-    decoder="native",
-    opset=17,
-    graphs=(),
-    source=Source("box", "b" * 64, "Apache-2.0"),
-    exporter={},
-)
+from tests.sam_edge.known import SPEC
 
 
 def encode(feeds):
