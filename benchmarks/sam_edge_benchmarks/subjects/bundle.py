@@ -1,0 +1,68 @@
+"""A bundle on an engine, opened as ``sam_edge.load_model`` opens it, but at once.
+
+``request.model`` is the bundle's directory.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sam_edge_benchmarks.subjects.engine_model import ModelSubject
+from sam_edge_benchmarks.work import Request
+
+if TYPE_CHECKING:
+    from sam_edge_runtimes import Session
+
+
+def import_libraries(request: Request) -> None:
+    """Import what ``load_model`` and a first photo import, the engine included."""
+    import PIL.Image  # noqa: F401
+
+    import sam_edge  # noqa: F401
+
+    importlib.import_module(request.backend)
+
+
+def load(request: Request) -> ModelSubject:
+    """Open both graphs."""
+    from sam_edge.model import Model
+    from sam_edge.spec import IMAGE_ENCODER, PROMPT_ENCODER_MASK_DECODER, read_spec
+    from sam_edge_runtimes import engine_version, open_session
+
+    directory, engine = Path(request.model), request.backend
+    spec = read_spec(directory)
+
+    def opened(role: str, fixed: dict[str, int]) -> Session:
+        graph = spec.graph(role, engine)
+        return open_session(
+            engine,
+            directory / graph.file,
+            threads=request.threads,
+            input_shapes={tensor.name: tensor.shape for tensor in graph.inputs},
+            fixed=fixed,
+        )
+
+    encoder = opened(IMAGE_ENCODER, {"batch": 1})
+    decoder = opened(PROMPT_ENCODER_MASK_DECODER, {})
+
+    def describe() -> dict[str, Any]:
+        return {"name": engine, "version": engine_version(engine), "threads": request.threads}
+
+    return ModelSubject(Model(spec, encoder, decoder, engine), encoder, describe)
+
+
+def prepare(arguments: dict[str, Any]) -> str:
+    """Export a checkpoint to a bundle. Returns its directory."""
+    from sam_edge_export.pipeline import export_bundle
+
+    export_bundle(
+        Path(arguments["checkpoint"]),
+        Path(arguments["output"]),
+        variant=arguments["variant"],
+        image_size=arguments["image_size"],
+        precision=arguments["precision"],
+        verify=False,
+    )
+    return str(arguments["output"])

@@ -1,0 +1,113 @@
+"""Our export-friendly modules in torch, inside our own host code. No graph, no engine.
+
+``request.model`` is a checkpoint with the official names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sam_edge_benchmarks.subjects.engine_model import ModelSubject
+from sam_edge_benchmarks.subjects.torch_device import TorchDevice
+from sam_edge_benchmarks.work import Opaque, Request
+
+if TYPE_CHECKING:
+    from sam_edge_runtimes import Float32
+
+
+def import_libraries(request: Request) -> None:
+    """Import torch and our modules."""
+    import torch  # noqa: F401
+
+    import sam_edge_export.modules.sam  # noqa: F401
+
+
+def load(request: Request) -> ModelSubject:
+    """Build the modules, read their weights, move them to the device."""
+    import torch
+
+    from sam_edge.model import Model
+    from sam_edge.spec import ModelSpec, Source
+    from sam_edge_export.modules.sam import PIXEL_MEAN, PIXEL_STD, NativeDecoder, Sam
+
+    device = TorchDevice(request)
+    sam = Sam(request.variant, request.image_size)
+    sam.load_state_dict(torch.load(request.model, map_location="cpu", weights_only=True))
+    encoder = TorchSession(device, sam.image_encoder, ("image_embeddings",))
+    decoder = TorchSession(device, NativeDecoder(sam), ("low_res_masks", "iou_predictions"))
+    spec = ModelSpec(
+        variant=request.variant,
+        image_size=request.image_size,
+        pixel_mean=PIXEL_MEAN,
+        pixel_std=PIXEL_STD,
+        mask_threshold=0.0,
+        precision="fp32",
+        decoder="native",
+        opset=0,
+        graphs=(),
+        source=Source(Path(request.model).name, "", ""),
+        exporter={},
+    )
+    return ModelSubject(Model(spec, encoder, decoder, "torch"), encoder, device.describe)
+
+
+class TorchSession:
+    """A torch module where a graph would be.
+
+    Args:
+        device: sets precision and waits.
+        module: takes the graph's inputs in their order.
+        outputs: names for what it returns.
+    """
+
+    def __init__(self, device: TorchDevice, module: Opaque, outputs: tuple[str, ...]) -> None:
+        self._device = device
+        self._module = device.place(module)
+        self._outputs = outputs
+
+    def run(self, feeds: Mapping[str, Float32]) -> dict[str, Float32]:
+        """Run the module once; see ``sam_edge_runtimes.Session.run``."""
+        import torch
+
+        with self._device.computing():
+            inputs = [torch.as_tensor(array).to(self._device.name) for array in feeds.values()]
+            answer = self._module(*inputs)
+        arrays = answer if isinstance(answer, tuple) else (answer,)
+        return {
+            name: array.float().cpu().numpy()
+            for name, array in zip(self._outputs, arrays, strict=True)
+        }
+
+
+def prepare(arguments: dict[str, Any]) -> str:
+    """Write a checkpoint that the torch subjects load directly: official names, wanted size.
+
+    Args:
+        arguments: ``checkpoint`` or, for seeded weights, ``seed``; ``variant``, ``image_size``,
+            ``output`` and, for seeded weights, ``decoder_weights`` (a file or None).
+    """
+    import torch
+
+    from sam_edge_export.checkpoints.load import load_checkpoint
+    from sam_edge_export.checkpoints.seeded import seeded_checkpoint
+
+    output = Path(arguments["output"])
+    partial = output.with_suffix(".partial")
+    if arguments["checkpoint"] is None:
+        trained = arguments["decoder_weights"]
+        seeded_checkpoint(
+            arguments["variant"],
+            arguments["image_size"],
+            arguments["seed"],
+            partial,
+            decoder_weights=None if trained is None else Path(trained),
+        )
+    else:
+        sam, _ = load_checkpoint(
+            Path(arguments["checkpoint"]), arguments["variant"], arguments["image_size"]
+        )
+        torch.save(sam.state_dict(), partial)
+    partial.replace(output)
+    return str(output)

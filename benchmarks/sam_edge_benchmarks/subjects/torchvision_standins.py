@@ -1,0 +1,74 @@
+"""The few functions of torchvision that the official code imports, for machines without it.
+
+A GPU machine or a board often has torch alone. Each function does what the original does in the
+one way that the official code calls it. Where torchvision is installed, it is used.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import types
+
+from sam_edge_benchmarks.work import Opaque
+
+
+def install() -> bool:
+    """Put the stand-ins where ``import torchvision`` looks; returns whether they were needed."""
+    if "torchvision" in sys.modules:
+        return getattr(sys.modules["torchvision"], "__version__", "") == "stand-in"
+    if importlib.util.find_spec("torchvision") is not None:
+        return False
+    boxes = _module("torchvision.ops.boxes", batched_nms=_batched_nms, box_area=_box_area)
+    functional = _module(
+        "torchvision.transforms.functional", resize=_resize, to_pil_image=_to_pil_image
+    )
+    transforms = _module("torchvision.transforms", functional=functional)
+    ops = _module("torchvision.ops", boxes=boxes)
+    _module("torchvision", transforms=transforms, ops=ops, __version__="stand-in")
+    return True
+
+
+def _module(name: str, **contents: Opaque) -> types.ModuleType:
+    made = types.ModuleType(name)
+    made.__spec__ = importlib.util.spec_from_loader(name, loader=None)
+    made.__dict__.update(contents, __path__=[])
+    sys.modules[name] = made
+    return made
+
+
+def _to_pil_image(array: Opaque) -> Opaque:
+    from PIL import Image
+
+    return Image.fromarray(array)
+
+
+def _resize(picture: Opaque, size: tuple[int, int]) -> Opaque:
+    from PIL import Image
+
+    return picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+
+
+def _box_area(boxes: Opaque) -> Opaque:
+    """Areas of ``(N, 4)`` XYXY boxes."""
+    sides = boxes[:, 2:] - boxes[:, :2]
+    return sides[:, 0] * sides[:, 1]
+
+
+def _batched_nms(boxes: Opaque, scores: Opaque, categories: Opaque, iou_threshold: float) -> Opaque:
+    """Indices of the boxes that no better box of their category overlaps, best first."""
+    import torch
+
+    areas = _box_area(boxes)
+    waiting = torch.argsort(scores, descending=True)
+    kept = []
+    while len(waiting):
+        best, waiting = waiting[0], waiting[1:]
+        kept.append(best)
+        sides = torch.minimum(boxes[waiting, 2:], boxes[best, 2:]) - torch.maximum(
+            boxes[waiting, :2], boxes[best, :2]
+        )
+        shared = sides.clamp(min=0).prod(dim=1)
+        overlap = shared / (areas[waiting] + areas[best] - shared)
+        waiting = waiting[(overlap <= iou_threshold) | (categories[waiting] != categories[best])]
+    return torch.stack(kept) if kept else torch.zeros(0, dtype=torch.long)
