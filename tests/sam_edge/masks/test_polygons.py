@@ -3,8 +3,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from pycocotools import mask as coco
 
-from sam_edge.masks.polygons import ring_area, rings, simplify
+from sam_edge.masks.polygons import (
+    keyhole,
+    outlines,
+    polygon_to_mask,
+    ring_area,
+    rings,
+    simplify,
+)
 
 MASKS = arrays.arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9)))
 
@@ -54,3 +62,29 @@ def test_a_simpler_ring_keeps_nearly_all_of_its_area(tolerance):
     short = simplify(ring, tolerance)
     assert len(short) < len(ring) / 3
     assert abs(ring_area(short) - ring_area(ring)) < tolerance * 2 * np.pi * 80
+
+
+@given(MASKS)
+def test_every_hole_is_inside_its_part(mask):
+    parts = outlines(mask)
+    assert sum(1 + len(holes) for _, holes in parts) == len(rings(mask))
+    for outer, holes in parts:
+        whole = fill([outer], mask.shape)
+        for hole in holes:
+            assert not (fill([hole], mask.shape) & ~whole).any()
+
+
+@given(MASKS)
+def test_a_keyhole_keeps_the_area(mask):
+    for outer, holes in outlines(mask):
+        joined = keyhole(outer, holes)
+        assert ring_area(joined) == ring_area(outer) + sum(map(ring_area, holes))
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@pytest.mark.parametrize("seed", range(20))
+def test_polygons_are_filled_as_pycocotools_fills_them(seed):
+    rng = np.random.default_rng(seed)
+    corners = rng.uniform(-5, 65, (rng.integers(3, 12), 2)).round(seed % 3)
+    (rle,) = coco.frPyObjects([corners.ravel().tolist()], 50, 60)
+    assert np.array_equal(polygon_to_mask(corners, (50, 60)), coco.decode(rle).astype(bool))
