@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -135,6 +136,8 @@ def add_readme_command(subparsers: Subparsers) -> None:
 def run_command(arguments: argparse.Namespace) -> int:
     """Measure as the command line says, and print the table."""
     plan = make_plan(arguments)
+    # A job that is ended by its scheduler keeps what it measured, too, and leaves no worker.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     output = arguments.output or _default_output()
     try:
         record = run(plan, output, lambda line: print(line, file=sys.stderr, flush=True))

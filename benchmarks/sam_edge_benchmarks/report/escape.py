@@ -32,6 +32,6 @@ def cell(text: object) -> str:
     'a&#124;b &lt;i&gt;'
     """
     escaped = html.escape(plain(text), quote=False)
-    for letter in "|`*_[]":
+    for letter in "|`*[]":
         escaped = escaped.replace(letter, f"&#{ord(letter)};")
     return escaped

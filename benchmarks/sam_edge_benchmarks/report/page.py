@@ -41,6 +41,8 @@ p, li { color: var(--soft); max-width: 46em; }
 figure { margin: 0 0 12px; padding: 14px 16px; background: var(--panel); border-radius: 8px; }
 svg { width: 100%; height: auto; display: block; font: 12px system-ui, sans-serif; }
 .label { fill: var(--ink); } .value { fill: var(--soft); }
+.note { fill: var(--soft); font-size: 10px; } .number { fill: #fff; font-size: 10px; }
+.point { fill-opacity: .85; stroke: var(--page); }
 .axis { stroke: var(--soft); fill: none; } .grid { stroke: var(--line); }
 .line { fill: none; stroke-width: 2; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: 13px; }
@@ -92,10 +94,9 @@ def _plots(members: Sequence[Entry], several: bool) -> list[str]:
     if warm:
         parts.append(_figure("Latency by phase, one prompt batch", stacked_bars(warm, "ms")))
     points = [
-        (entry.label(several), sum(segments.values()), mean_iou(entry.result))
+        (f"{row[0]} {row[1]}", sum(row[2].values()), mean_iou(entry.result))
         for entry in members
         if entry.result.mask_ious and (row := _phases(entry, WARM, several))
-        for segments in [row[1]]
     ]
     if len(points) > 1:
         parts.append(
@@ -105,7 +106,7 @@ def _plots(members: Sequence[Entry], several: bool) -> list[str]:
             )
         )
     memory = [
-        (entry.label(several), {"peak": peak_bytes(entry.result) / 1e6})
+        (entry.label, _note(entry, several), {"peak": peak_bytes(entry.result) / 1e6})
         for entry in members
         if peak_bytes(entry.result)
     ]
@@ -122,11 +123,16 @@ def _plots(members: Sequence[Entry], several: bool) -> list[str]:
 
 def _phases(
     entry: Entry, names: Sequence[str], several: bool
-) -> tuple[str, dict[str, float]] | None:
+) -> tuple[str, str, dict[str, float]] | None:
     phases = [phase for name in names if (phase := entry.result.phase(name)) is not None]
     if len(phases) < len(names):
         return None  # half a bar would look like a fast subject
-    return entry.label(several), {phase.name: median_ms(phase) for phase in phases}
+    times = {phase.name: median_ms(phase) for phase in phases}
+    return entry.label, _note(entry, several), times
+
+
+def _note(entry: Entry, several: bool) -> str:
+    return f"on {entry.machine}" if several else ""
 
 
 def _thread_series(members: Sequence[Entry], several: bool) -> dict[str, list[tuple[float, float]]]:
@@ -134,8 +140,8 @@ def _thread_series(members: Sequence[Entry], several: bool) -> dict[str, list[tu
     for entry in members:
         encode = entry.result.phase("encode")
         if encode is not None and entry.result.threads is not None:
-            where = f" on {entry.machine}" if several else ""
-            line = series.setdefault(entry.result.subject + where, {})
+            label = f"{entry.result.subject} {_note(entry, several)}"
+            line = series.setdefault(label, {})
             line[entry.result.threads] = median_ms(encode)
     return {label: sorted(line.items()) for label, line in series.items() if len(line) > 1}
 

@@ -9,33 +9,40 @@ from sam_edge_benchmarks.report.escape import markup
 from sam_edge_benchmarks.report.tables import figure
 
 WIDTH = 860
-LABEL_WIDTH = 330
+LABEL_WIDTH = 300
 VALUE_WIDTH = 90
-BAR, GAP = 18, 10
+BAR = 18
+ROW = 28
+ROW_WITH_NOTE = 40
+LEGEND_LINE = 22
 SERIES = 8
 
 Segments = Mapping[str, float]
 
 
-def stacked_bars(rows: Sequence[tuple[str, Segments]], unit: str) -> str:
+def stacked_bars(rows: Sequence[tuple[str, str, Segments]], unit: str) -> str:
     """Draw a bar a row, its segments end to end, the sum beside it.
 
     Args:
-        rows: label, and segment name -> value; the names keep their colours over all rows.
+        rows: label, a note that stands below it, and segment name -> value; the names keep their
+            colours over all rows.
         unit: of the values.
     """
-    names = list(dict.fromkeys(name for _, segments in rows for name in segments))
-    longest = max((sum(segments.values()) for _, segments in rows), default=0) or 1
+    names = list(dict.fromkeys(name for *_, segments in rows for name in segments))
+    longest = max((sum(segments.values()) for *_, segments in rows), default=0) or 1
+    step = ROW_WITH_NOTE if any(note for _, note, _ in rows) else ROW
     room = WIDTH - LABEL_WIDTH - VALUE_WIDTH
     top = 24 if len(names) > 1 else 0
     parts = [_legend(names)] if len(names) > 1 else []
-    for index, (label, segments) in enumerate(rows):
-        y = top + index * (BAR + GAP) + GAP / 2
+    for index, (label, note, segments) in enumerate(rows):
+        y = top + index * step + 5
         parts.append(_text(LABEL_WIDTH - 10, y + BAR - 5, label, "end"))
+        if note:
+            parts.append(_text(LABEL_WIDTH - 10, y + BAR + 9, note, "end", "note"))
         x = float(LABEL_WIDTH)
         for name, value in segments.items():
             width = room * value / longest
-            tip = f"{label}: {name} {figure(value)} {unit}"
+            tip = f"{label} {note}: {name} {figure(value)} {unit}"
             parts.append(
                 f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0.5):.1f}" height="{BAR}" '
                 f'class="s{names.index(name) % SERIES}"><title>{markup(tip)}</title></rect>'
@@ -43,7 +50,7 @@ def stacked_bars(rows: Sequence[tuple[str, Segments]], unit: str) -> str:
             x += width
         total = f"{figure(sum(segments.values()))} {unit}"
         parts.append(_text(x + 6, y + BAR - 5, total, "start", "value"))
-    return _svg(parts, top + len(rows) * (BAR + GAP) + GAP)
+    return _svg(parts, top + len(rows) * step + 8)
 
 
 def scatter(points: Sequence[tuple[str, float, float]], x_title: str, y_title: str) -> str:
@@ -78,22 +85,23 @@ def scatter(points: Sequence[tuple[str, float, float]], x_title: str, y_title: s
         _, y = place(10**low, tick)
         parts.append(f'<path d="M{left} {y:.1f}H{WIDTH - right}" class="grid"/>')
         parts.append(_text(left - 8, y + 4, f"{tick:.4g}", "end", "value"))
-    taken: list[tuple[float, float]] = []
     for index, (label, value, score) in enumerate(points):
         x, y = place(value, score)
         tip = f"{label}: {figure(value)}, {score:.4f}"
         parts.append(
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6" class="s{index % SERIES}">'
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="9" class="s{index % SERIES} point">'
             f"<title>{markup(tip)}</title></circle>"
         )
-        left_side = x > WIDTH * 0.6
-        text_y = _free(taken, x, y + 4)
-        taken.append((x, text_y))
-        parts.append(
-            _text(x - 10 if left_side else x + 10, text_y, label, "end" if left_side else "start")
-        )
-    parts += _titles(x_title, y_title, height, base, top)
-    return _svg(parts, height)
+        parts.append(_text(x, y + 4, str(index + 1), "middle", "number"))
+    # Names beside the points would cover each other: the faithful ones all lie near 1.
+    for index, (label, value, score) in enumerate(points):
+        y = height + LEGEND_LINE * index + 6
+        parts.append(f'<circle cx="{left + 9}" cy="{y}" r="9" class="s{index % SERIES}"/>')
+        parts.append(_text(left + 9, y + 4, str(index + 1), "middle", "number"))
+        parts.append(_text(left + 26, y + 4, label, "start"))
+        parts.append(_text(WIDTH - right, y + 4, f"{figure(value)}, {score:.4f}", "end", "value"))
+    parts += _titles(x_title, y_title, height - 8, base, top)
+    return _svg(parts, height + LEGEND_LINE * len(points) + 4)
 
 
 def lines(series: Mapping[str, Sequence[tuple[float, float]]], x_title: str, y_title: str) -> str:
@@ -132,7 +140,7 @@ def lines(series: Mapping[str, Sequence[tuple[float, float]]], x_title: str, y_t
                 f'<circle cx="{at[0]:.1f}" cy="{at[1]:.1f}" r="4" class="s{index % SERIES}">'
                 f"<title>{markup(f'{label}: {figure(y)}')}</title></circle>"
             )
-    parts += _titles(x_title, y_title, height, base, top)
+    parts += _titles(x_title, y_title, height - 8, base, top)
     return _svg(parts, height)
 
 
@@ -170,20 +178,13 @@ def _axes(left: float, base: float, top: float, right: float) -> str:
     return f'<path d="M{left} {top}V{base}H{WIDTH - right}" class="axis"/>'
 
 
-def _titles(x_title: str, y_title: str, height: int, base: float, top: float) -> list[str]:
+def _titles(x_title: str, y_title: str, bottom: float, base: float, top: float) -> list[str]:
     middle = (base + top) / 2
     return [
-        _text(WIDTH / 2, height - 8, x_title, "middle", "value"),
+        _text(WIDTH / 2, bottom, x_title, "middle", "value"),
         f'<text transform="translate(14 {middle:.0f}) rotate(-90)" text-anchor="middle" '
         f'class="value">{markup(y_title)}</text>',
     ]
-
-
-def _free(taken: Sequence[tuple[float, float]], x: float, y: float) -> float:
-    """Move a label down until no label already there is in its way."""
-    while any(abs(y - other_y) < 14 and abs(x - other_x) < 320 for other_x, other_y in taken):
-        y += 14
-    return y
 
 
 def _ticks(low: float, high: float) -> list[float]:

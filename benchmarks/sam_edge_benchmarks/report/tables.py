@@ -48,11 +48,12 @@ class Entry:
         work = self.result.work
         return f"{work.variant} at {work.image_size} px"
 
-    def label(self, with_machine: bool) -> str:
-        """Name it beside others of its group."""
-        threads = "" if self.result.threads is None else f", {self.result.threads} threads"
-        where = f" on {self.machine}" if with_machine else ""
-        return f"{self.result.subject}{threads}{where}"
+    @property
+    def label(self) -> str:
+        """Name it beside others of its group, on one machine."""
+        count = self.result.threads
+        threads = "" if count is None else f", {count} thread{'s' if count > 1 else ''}"
+        return self.result.subject + threads
 
 
 def machine_name(record: Record) -> str:

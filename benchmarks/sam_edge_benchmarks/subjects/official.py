@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from sam_edge_benchmarks.subjects import torchvision_standins
+from sam_edge_benchmarks.subjects import standins
 from sam_edge_benchmarks.work import Opaque, UnavailableError
 
 VIT = {
@@ -39,7 +39,7 @@ def import_package(variant: str) -> Opaque:
         UnavailableError: if there is no official code for the variant.
         ImportError: if the package is not installed.
     """
-    torchvision_standins.install()
+    standins.install_torchvision()
     if variant in VIT:
         import segment_anything
 

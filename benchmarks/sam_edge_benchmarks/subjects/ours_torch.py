@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sam_edge_benchmarks.subjects import standins
 from sam_edge_benchmarks.subjects.engine_model import ModelSubject
 from sam_edge_benchmarks.subjects.torch_device import TorchDevice
 from sam_edge_benchmarks.work import Opaque, Request
@@ -90,6 +91,8 @@ def prepare(arguments: dict[str, Any]) -> str:
     """
     import torch
 
+    if arguments["checkpoint"] is None:
+        standins.install_safetensors()
     from sam_edge_export.checkpoints.load import load_checkpoint
     from sam_edge_export.checkpoints.seeded import seeded_checkpoint
 

@@ -1,7 +1,9 @@
-"""The few functions of torchvision that the official code imports, for machines without it.
+"""What a machine with torch alone lacks, as far as it is needed to measure.
 
-A GPU machine or a board often has torch alone. Each function does what the original does in the
-one way that the official code calls it. Where torchvision is installed, it is used.
+That is the few functions of torchvision that the official code imports, and the names of
+safetensors that our loader imports and seeded weights never call. Each function does what the
+original does in the one way that the official code calls it. Where the real package is installed,
+it is used.
 """
 
 from __future__ import annotations
@@ -13,20 +15,29 @@ import types
 from sam_edge_benchmarks.work import Opaque
 
 
-def install() -> bool:
-    """Put the stand-ins where ``import torchvision`` looks; returns whether they were needed."""
-    if "torchvision" in sys.modules:
-        return getattr(sys.modules["torchvision"], "__version__", "") == "stand-in"
-    if importlib.util.find_spec("torchvision") is not None:
-        return False
+def install_torchvision() -> None:
+    """Put the stand-ins where ``import torchvision`` looks."""
+    if _is_there("torchvision"):
+        return
     boxes = _module("torchvision.ops.boxes", batched_nms=_batched_nms, box_area=_box_area)
     functional = _module(
         "torchvision.transforms.functional", resize=_resize, to_pil_image=_to_pil_image
     )
     transforms = _module("torchvision.transforms", functional=functional)
     ops = _module("torchvision.ops", boxes=boxes)
-    _module("torchvision", transforms=transforms, ops=ops, __version__="stand-in")
-    return True
+    _module("torchvision", transforms=transforms, ops=ops, __version__="0")
+
+
+def install_safetensors() -> None:
+    """Let modules be imported that could read safetensors, but will not be asked to."""
+    if _is_there("safetensors"):
+        return
+    _module("safetensors.torch", load_file=None, save_file=None)
+    _module("safetensors", SafetensorError=type("SafetensorError", (Exception,), {}))
+
+
+def _is_there(package: str) -> bool:
+    return package in sys.modules or importlib.util.find_spec(package) is not None
 
 
 def _module(name: str, **contents: Opaque) -> types.ModuleType:
