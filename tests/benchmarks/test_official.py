@@ -1,0 +1,35 @@
+"""The official code, as the harness runs it, against our modules with the same weights."""
+
+import importlib
+
+import numpy as np
+import pytest
+
+from sam_edge_benchmarks.models import prepare
+from sam_edge_benchmarks.subjects import SUBJECTS
+
+from .test_subjects import ious, masks_of, pixels  # noqa: F401 - a fixture
+
+pytest.importorskip("torch")
+pytest.importorskip("segment_anything")
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("variant", ["vit_b"])
+def test_official_and_ours_answer_the_same_prompts(variant, make_request, tmp_path, pixels):  # noqa: F811
+    arguments = {
+        "checkpoint": None,
+        "seed": 0,
+        "decoder_weights": None,
+        "variant": variant,
+        "image_size": 256,
+        "output": str(tmp_path / "weights.pth"),
+    }
+    checkpoint = prepare(SUBJECTS["ours-torch"].module, arguments)
+    masks = []
+    for name in ("official-torch", "ours-torch"):
+        module = importlib.import_module(SUBJECTS[name].module)
+        request = make_request(variant, image_size=256, model=str(checkpoint))
+        masks.append(masks_of(module.load(request), pixels))
+    assert np.mean(ious(*masks)) > 0.999
