@@ -47,7 +47,7 @@ _LARGEST_BATCH = 64
 # Coarse-first looks at every fourth point of the grid, then at every second, then at all.
 COARSE_STRIDES = (4, 2)
 
-COARSE_LARGEST_SHARE = 0.1
+COARSE_LARGEST_SHARE = 0.25
 """A mask above this share of the photo is likely to have things in it: its points stay."""
 
 
@@ -154,7 +154,8 @@ class SamAutomaticMaskGenerator:
         min_mask_region_area: islands and holes with fewer pixels are removed; 0 keeps them.
         output_mode: ``binary_mask`` ``(H, W)`` bool, ``uncompressed_rle`` or ``coco_rle``.
         coarse_first: look at every fourth point first and skip points that a mask already found
-            covers: several times fewer points, nearly the same masks. Not in the official code.
+            covers. Several times fewer points; what lies inside a mask already found may be
+            missed. Not in the official code.
         memory_ceiling_bytes: for one decoder call.
 
     Raises:

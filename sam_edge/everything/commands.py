@@ -45,7 +45,7 @@ examples:
     sam-edge everything photo.jpg -o photo.json --format labelme
   small things too: four crops beside the whole photo, a denser grid:
     sam-edge everything photo.jpg --crop-n-layers 1 --points-per-side 48 -o photo.svg
-  several times faster, nearly the same masks:
+  several times faster, missing some of what lies inside larger masks:
     sam-edge everything photo.jpg --coarse-first -o photo.json
   masks for the boxes of a detector, instead of a grid:
     sam-edge everything photo.jpg --prompts detections.json --format coco -o masks.json
@@ -126,7 +126,7 @@ def add_commands(subparsers: Subparsers) -> None:
     evaluation.set_defaults(run=run_evaluate)
 
 
-THRESHOLDS = {"nano": (0.35, 0.2)}
+THRESHOLDS = {"nano": (0.4, 0.3)}
 """Least predicted IoU and stability where a family needs other values than the large models.
 
 Small models score their masks lower, and their outlines are softer. See docs/formats.md.
@@ -137,8 +137,8 @@ OFFICIAL_THRESHOLDS = (0.88, 0.95)
 _KNOBS: dict[str, tuple[type[int] | type[float], int | float | None, str]] = {
     "points-per-side": (int, 32, "side of the point grid"),
     "points-per-batch": (int, None, "points per decoder call (default: what 512 MB allow)"),
-    "pred-iou-thresh": (float, None, "least predicted IoU (default 0.88; nano 0.35)"),
-    "stability-score-thresh": (float, None, "least stability score (default 0.95; nano 0.2)"),
+    "pred-iou-thresh": (float, None, "least predicted IoU (default 0.88; nano 0.4)"),
+    "stability-score-thresh": (float, None, "least stability score (default 0.95; nano 0.3)"),
     "stability-score-offset": (float, 1.0, "how far the threshold moves for it, in logits"),
     "box-nms-thresh": (float, 0.7, "box IoU from which a mask is a duplicate"),
     "crop-n-layers": (int, 0, "layers of crops beyond the whole photo"),
