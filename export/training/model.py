@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from sam_edge_export.modules.sam import PIXEL_MEAN, PIXEL_STD, Sam
 
-DEFAULT_SIZE = 512
+DEFAULT_SIZE = 384
 
 
 def preprocess(images: Tensor, sizes: Tensor) -> Tensor:

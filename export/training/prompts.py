@@ -10,7 +10,7 @@ import scenes
 from numpy.typing import NDArray
 
 LEVELS = 3
-SMALLEST = 0.0015  # of the picture; smaller visible remains are not asked for
+SMALLEST = 0.003  # of the picture; smaller visible remains are not asked for
 MAIN_WEIGHT = 0.7  # belief that a click on a part means the whole object
 
 

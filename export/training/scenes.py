@@ -182,9 +182,9 @@ def _surface(
     # mostly noise and grain, as in nature; regular patterns now and then
     count = len(texture_atlas())
     kind = rng.random()
-    if kind < 0.5:
+    if kind < 0.55:
         field = int(rng.integers(0, NOISE_FIELDS))
-    elif kind < 0.75:
+    elif kind < 0.88:
         field = int(rng.integers(count - GRAIN_FIELDS, count))
     else:
         field = int(rng.integers(NOISE_FIELDS, count - GRAIN_FIELDS))
