@@ -15,7 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import sam_edge
-from sam_edge.image import read_image
+from sam_edge.image import RgbImage, read_image
 from sam_edge.overlay import draw_overlay
 
 REPEATS = 5
@@ -38,40 +38,51 @@ def peak_megabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
-def main(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    photo = Path(str(files("sam_edge") / "assets" / "photos" / "astronaut.jpg"))
-    image = read_image(photo)
+def photo(name: str) -> RgbImage:
+    """Read one of the photos in the box."""
+    return read_image(str(files("sam_edge") / "assets" / "photos" / name))
 
+
+def main(folder: Path) -> None:
+    """Segment three photos and write what came out."""
+    folder.mkdir(parents=True, exist_ok=True)
+    image = photo("chelsea.jpg")
     start = time.perf_counter()
     model = sam_edge.load_model()
     embedding = model.encode_image(image)
     first_ms = 1000 * (time.perf_counter() - start)
 
-    click = [(300, 420)]
+    # One click: three candidates come back, and the best-scored one is drawn.
+    click = [(170, 120)]
     by_point = model.decode(embedding, points=click)
-    box = (120, 5, 470, 505)
-    by_box = model.decode(embedding, box=box, multimask=False)
-    # A refinement gives the earlier answer back together with a correction.
-    best = int(by_point.scores.argmax())
-    correction = {"points": [*click, (230, 110)], "labels": [1, 1]}
-    refined = model.decode(
-        embedding, **correction, mask=by_point.low_res_logits[best], multimask=False
+    draw_overlay(image, [by_point.best], [sam_edge.Prompt.of(click)]).save(folder / "point.png")
+
+    coffee, saucer = photo("coffee.jpg"), (60, 60, 540, 380)
+    by_box = model.decode(model.encode_image(coffee), box=saucer, multimask=False)
+    draw_overlay(coffee, list(by_box.masks), [sam_edge.Prompt.of(box=saucer)]).save(
+        folder / "box.png"
     )
 
-    pictures = {
-        "point": (by_point.masks[best : best + 1], sam_edge.Prompt.of(click)),
-        "box": (by_box.masks, sam_edge.Prompt.of(box=box)),
-        "refined": (refined.masks, sam_edge.Prompt.of(**correction)),
-    }
-    for name, (masks, prompt) in pictures.items():
-        draw_overlay(image, list(masks), [prompt]).save(folder / f"{name}.png")
+    # A refinement gives the earlier answer back together with one more click.
+    astronaut, suit, more = photo("astronaut.jpg"), (30, 150, 400, 510), [(230, 330)]
+    portrait = model.encode_image(astronaut)
+    rough = model.decode(portrait, box=suit, multimask=False)
+    refined = model.decode(
+        portrait, points=more, box=suit, mask=rough.low_res_logits[0], multimask=False
+    )
+    draw_overlay(astronaut, list(refined.masks), [sam_edge.Prompt.of(more, box=suit)]).save(
+        folder / "refined.png"
+    )
 
+    eye = (130, 80, 210, 160)
     rows = [
         ("open the model and encode the first photo", f"{first_ms:.0f} ms"),
         ("encode a photo", f"{median_ms(lambda: model.encode_image(image)):.0f} ms"),
         ("decode a click", f"{median_ms(lambda: model.decode(embedding, points=click)):.0f} ms"),
-        ("decode a box", f"{median_ms(lambda: model.decode(embedding, box=box)):.0f} ms"),
+        (
+            "decode a box",
+            f"{median_ms(lambda: model.decode(embedding, box=(9, 9, 200, 200))):.0f} ms",
+        ),
         ("peak memory of this process", f"{peak_megabytes():.0f} MB"),
     ]
     table = "\n".join(f"| {what} | {value} |" for what, value in rows)
@@ -81,7 +92,9 @@ def main(folder: Path) -> None:
         f"| step | cost |\n|---|---|\n{table}\n"
     )
     (folder / "report.md").write_text(report, encoding="utf-8")
-    sys.stdout.write(report + "\n" + "\n".join(f"{folder / name}.png" for name in pictures) + "\n")
+    sys.stdout.write(
+        report + "\n" + "\n".join(f"{path}" for path in sorted(folder.glob("*.png"))) + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def test_the_command_line_teaches_without_torch():
         "try: main(['--help'])\n"
         "except SystemExit: pass"
     )
-    for command in ("segment", "info", "export", "verify", "models"):
+    for command in ("segment", "info", "everything", "export", "verify", "bench"):
         assert command in out
 
 
@@ -45,10 +45,10 @@ def test_numpy_and_pillow_are_the_only_hard_dependencies():
     assert sorted(line.split(">")[0] for line in hard) == ["numpy", "pillow"]
 
 
-def test_torch_is_in_the_export_extra_only():
-    for line in requires("sam-edge") or []:
-        if line.startswith("torch"):
-            assert line.replace("'", '"').endswith('extra == "export"')
+def test_torch_comes_with_exporting_and_training_only():
+    lines = [line.replace("'", '"') for line in requires("sam-edge") or []]
+    extras = [line.split('extra == "')[1] for line in lines if line.startswith("torch")]
+    assert set(extras) <= {'export"', 'training"'}
 
 
 def test_public_names():

@@ -6,6 +6,7 @@ reference implementations run unchanged. A real torchvision is used where there 
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import sys
 import types
@@ -112,3 +113,19 @@ def install():
     registry = module("timm.models.registry", register_model=lambda function: function)
     models = module("timm.models", layers=layers, registry=registry)
     module("timm", models=models)
+
+
+@contextlib.contextmanager
+def hidden():
+    """Take the stand-ins away while something is imported that would ask more of them."""
+    ours = {
+        name: module
+        for name, module in sys.modules.items()
+        if name.split(".")[0] in ("torchvision", "timm") and not hasattr(module, "__file__")
+    }
+    for name in ours:
+        del sys.modules[name]
+    try:
+        yield
+    finally:
+        sys.modules.update(ours)

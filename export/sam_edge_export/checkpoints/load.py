@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
@@ -35,6 +36,9 @@ EXTRA_KEYS = (
 """What some checkpoints store and no mask depends on: normalisation, TinyViT's classifier."""
 
 
+COUNTER = ".num_batches_tracked"
+
+
 def load_checkpoint(
     path: Path, variant: str = "auto", image_size: int | None = None
 ) -> tuple[Sam, list[str]]:
@@ -56,7 +60,7 @@ def load_checkpoint(
     found = recognise(tensors, path) if variant == "auto" else variant
     if found not in VARIANTS:
         raise CheckpointError(f"variant {found!r} is not one of {', '.join(VARIANTS)}")
-    trained = trained_size(tensors, found)
+    trained = trained_size(tensors, found, path)
     size = image_size or trained
     if size < 256 or size % 64:
         raise CheckpointError(f"--image-size {size}: expected a multiple of 64 from 256 up")
@@ -65,6 +69,9 @@ def load_checkpoint(
         tensors = resample(tensors, found, size)
         notes.append(f"position embeddings resampled from {trained} to {size} px")
     sam = Sam(found, size)
+    # BatchNorm's counters matter to nobody but a trainer, and not every file has them.
+    counters = {name: tensor for name, tensor in sam.state_dict().items() if name.endswith(COUNTER)}
+    tensors = counters | tensors
     check(tensors, sam.state_dict(), found, path)
     sam.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     return sam.eval(), notes
@@ -151,10 +158,21 @@ def recognise(tensors: Mapping[str, Tensor], path: Path) -> str:
     )
 
 
-def trained_size(tensors: Mapping[str, Tensor], variant: str) -> int:
-    """Return the image size that a checkpoint's position embeddings were made for."""
+def trained_size(tensors: Mapping[str, Tensor], variant: str, path: Path) -> int:
+    """Return the image size that a checkpoint was trained at.
+
+    Its position embeddings tell, where it has them; then the metadata that ``nano`` is stored with;
+    else it is the family's.
+    """
     table = tensors.get("image_encoder.pos_embed")
-    return VARIANTS[variant].image_size if table is None else 16 * table.shape[1]
+    if table is not None:
+        return 16 * table.shape[1]
+    if path.suffix == ".safetensors":
+        with safe_open(path, "pt") as file:
+            size = (file.metadata() or {}).get("image_size", "")
+        if size.isdecimal():
+            return int(size)
+    return VARIANTS[variant].image_size
 
 
 def resample(tensors: Mapping[str, Tensor], variant: str, image_size: int) -> dict[str, Tensor]:
