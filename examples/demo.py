@@ -81,7 +81,7 @@ def main(folder: Path) -> None:
         ("decode a click", f"{median_ms(lambda: model.decode(embedding, points=click)):.0f} ms"),
         (
             "decode a box",
-            f"{median_ms(lambda: model.decode(embedding, box=(9, 9, 200, 200))):.0f} ms",
+            f"{median_ms(lambda: model.decode(embedding, box=eye)):.0f} ms",
         ),
         ("peak memory of this process", f"{peak_megabytes():.0f} MB"),
     ]

@@ -50,7 +50,7 @@ VARIANTS: Mapping[str, Variant] = {
     # mobile_sam/build_sam.py
     "mobile_sam": Variant(TinyViT, image_size=1024, licence="Apache-2.0"),
     # docs/nano.md
-    "nano": Variant(lambda image_size: NanoEncoder(), image_size=512, licence="Apache-2.0"),
+    "nano": Variant(lambda image_size: NanoEncoder(), image_size=384, licence="Apache-2.0"),
 }
 
 
