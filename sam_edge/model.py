@@ -27,7 +27,14 @@ from sam_edge.spec import (
     ModelSpec,
     read_spec,
 )
-from sam_edge_runtimes import DeferredSession, Float32, Session, choose_engine, open_session
+from sam_edge_runtimes import (
+    DeferredSession,
+    Float32,
+    MissingDependencyError,
+    Session,
+    choose_engine,
+    open_session,
+)
 
 logger = logging.getLogger("sam_edge")
 
@@ -259,8 +266,9 @@ def load_model(
     Args:
         model: a bundle's directory, a name that ``sam-edge models list`` knows, or None for the
             model in the box.
-        runtime: ``onnxruntime``, ``openvino``, or ``auto`` for the first of them installed;
-            the model says which as ``model.engine``.
+        runtime: ``onnxruntime``, ``openvino``, or ``auto``: the one that ``sam-edge bench run``
+            measured to be faster here, else the first of them installed. The model says which as
+            ``model.engine``.
         threads: how many threads one call may use; None leaves it to the engine.
         memory: ``normal``, or ``low`` to open the encoder for each photo and close it after: its
             memory is then free while masks are decoded, at the price of opening it every time.
@@ -279,7 +287,7 @@ def load_model(
         raise ValueError(f"threads must be at least 1, got {threads}")
     directory = resolve(model)
     spec = read_spec(directory)
-    engine = choose_engine(runtime)
+    engine = _engine(runtime, spec)
     logger.info("%s runs on %s", directory, engine)
 
     def deferred(role: str, fixed: dict[str, int], keep: bool) -> DeferredSession:
@@ -302,3 +310,17 @@ def load_model(
     fixed = {f"{name}_{axis}": sizes[name] for name in sizes for axis in ("height", "width")}
     decoder = deferred(PROMPT_ENCODER_MASK_DECODER, fixed, keep=True)
     return Model(spec, encoder, decoder, engine)
+
+
+def _engine(runtime: str, spec: ModelSpec) -> str:
+    """Turn what the caller asked for into an installed engine."""
+    if runtime == "auto":
+        from sam_edge.engine_choice import fastest_engine
+
+        known = fastest_engine(spec)
+        if known is not None:
+            try:
+                return choose_engine(known)
+            except MissingDependencyError:
+                pass  # measured once, uninstalled since
+    return choose_engine(runtime)

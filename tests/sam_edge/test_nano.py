@@ -1,0 +1,91 @@
+"""The model in the box, through the public interface and on a real engine."""
+
+from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import sam_edge
+from sam_edge.engine_choice import remember_fastest
+from sam_edge_runtimes import ENGINES, MissingDependencyError, choose_engine
+
+PHOTO = Path(str(files("sam_edge") / "assets" / "photos" / "chelsea.jpg"))
+EYE, EYE_BOX = (170, 120), (140, 90, 210, 150)
+
+
+def installed(engine):
+    try:
+        choose_engine(engine)
+    except MissingDependencyError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="module", params=[engine for engine in ENGINES if installed(engine)])
+def model(request):
+    return sam_edge.load_model(runtime=request.param, threads=2)
+
+
+@pytest.fixture(scope="module")
+def embedding(model):
+    return model.encode_image(PHOTO)
+
+
+def iou(one, other):
+    return np.count_nonzero(one & other) / np.count_nonzero(one | other)
+
+
+def test_a_click_on_the_eye_gives_the_eye(model, embedding):
+    result = model.decode(embedding, points=[EYE])
+    y, x = np.mgrid[:300, :451]
+    eye = ((x - 172) / 37) ** 2 + ((y - 117) / 30) ** 2 < 1
+    assert result.masks.shape == (3, 300, 451)
+    assert max(iou(mask, eye) for mask in result.masks) > 0.7
+
+
+def test_a_mask_alone_is_a_prompt(model, embedding):
+    first = model.decode(embedding, box=EYE_BOX, multimask=False)
+    for mask in (first.low_res_logits[0], first.masks[0]):
+        again = model.decode(embedding, mask=mask, multimask=False)
+        assert again.masks.shape == (1, 300, 451)
+        assert np.isfinite(again.low_res_logits).all()
+
+
+def test_eight_threads_on_one_model_get_what_one_gets(model, embedding):
+    clicks = [(20 + 25 * n, 150 + 3 * n) for n in range(16)]
+
+    def ask(click):
+        return model.decode(embedding, points=[click]).low_res_logits
+
+    expected = [ask(click) for click in clicks]
+    with ThreadPoolExecutor(8) as pool:
+        for got, wanted in zip(pool.map(ask, clicks), expected, strict=True):
+            assert np.allclose(got, wanted, atol=1e-4)
+
+
+def test_a_stored_embedding_decodes_alike(model, embedding, tmp_path):
+    embedding.save(tmp_path / "cat.npz")
+    loaded = sam_edge.ImageEmbedding.load(tmp_path / "cat.npz")
+    one, other = (model.decode(item, points=[EYE]) for item in (embedding, loaded))
+    assert np.array_equal(one.masks, other.masks)
+
+
+def test_low_memory_changes_no_mask(model, embedding):
+    low = sam_edge.load_model(runtime=model.engine, threads=2, memory="low")
+    result = low.decode(low.encode_image(PHOTO), points=[EYE])
+    assert np.array_equal(result.masks, model.decode(embedding, points=[EYE]).masks)
+
+
+def test_auto_takes_what_was_measured_fastest_and_says_so(model, tmp_path, monkeypatch):
+    monkeypatch.setenv("SAM_EDGE_CACHE", str(tmp_path))
+    assert sam_edge.load_model().engine == choose_engine("auto")
+    remember_fastest(model.spec, {model.engine: 0.1})
+    assert sam_edge.load_model().engine == model.engine
+
+
+def test_arguments_without_a_meaning_are_refused():
+    for arguments in ({"runtime": "tensorrt"}, {"threads": 0}, {"memory": "tiny"}):
+        with pytest.raises(ValueError, match=str(next(iter(arguments.values())))):
+            sam_edge.load_model(**arguments)
