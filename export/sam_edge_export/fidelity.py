@@ -169,7 +169,7 @@ def relative_l2(value: NDArray[np.float32], truth: NDArray[np.float32]) -> float
     >>> relative_l2(np.float32([3, 4.5]), np.float32([3, 4]))
     0.1
     """
-    return float(np.linalg.norm(value - truth) / np.linalg.norm(truth))
+    return float(np.linalg.norm(value - truth)) / float(np.linalg.norm(truth))
 
 
 def mask_iou(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:

@@ -21,6 +21,9 @@ OPSET = 17
 EXTERNAL_DATA_BYTES = 1_900_000_000
 """Protocol buffers end at 2 GB; larger weights go into a file beside the graph."""
 
+LENT_BYTES = 1_000_000
+"""From this size on, a weight is kept away from the simplifier when the graph is large."""
+
 
 @dataclass(frozen=True)
 class Traceable:
@@ -129,12 +132,10 @@ def write_graph(
             opset_version=OPSET,
             dynamo=False,
         )
-    graph = onnx.load(raw / "graph.onnx")
-    large = sum(len(tensor.raw_data) for tensor in graph.graph.initializer) > EXTERNAL_DATA_BYTES
-    if not large:  # the simplifier copies the graph through one protocol buffer
-        graph = onnxslim.slim(graph)
+    graph = simplified(onnx.load(raw / "graph.onnx"))
     if half:
         store_as_half(graph)
+    large = weight_bytes(graph) > EXTERNAL_DATA_BYTES
     # Shapes and names that engines derive by themselves are a tenth of a megabyte.
     del graph.graph.value_info[:]
     for node in graph.graph.node:
@@ -148,6 +149,37 @@ def write_graph(
         file.unlink()
     raw.rmdir()
     return (data,) if large else ()
+
+
+def weight_bytes(graph: onnx.ModelProto) -> int:
+    """Return how much a graph's initializers weigh."""
+    return sum(len(tensor.raw_data) for tensor in graph.graph.initializer)
+
+
+def simplified(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """Fold constants and drop what does nothing.
+
+    The simplifier passes the graph through one protocol buffer, which ends at 2 GB. From a larger
+    graph the big weights are lent out meanwhile: each becomes an input, and an initializer again.
+    """
+    if weight_bytes(graph) <= EXTERNAL_DATA_BYTES:
+        slimmed: onnx.ModelProto = onnxslim.slim(graph)
+        return slimmed
+    lent = [tensor for tensor in graph.graph.initializer if len(tensor.raw_data) >= LENT_BYTES]
+    small = [tensor for tensor in graph.graph.initializer if len(tensor.raw_data) < LENT_BYTES]
+    del graph.graph.initializer[:]
+    graph.graph.initializer.extend(small)
+    graph.graph.input.extend(
+        onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+        for tensor in lent
+    )
+    slimmed = onnxslim.slim(graph)
+    names = {tensor.name for tensor in lent}
+    inputs = [value for value in slimmed.graph.input if value.name not in names]
+    del slimmed.graph.input[:]
+    slimmed.graph.input.extend(inputs)
+    slimmed.graph.initializer.extend(lent)
+    return slimmed
 
 
 def store_as_half(graph: onnx.ModelProto) -> None:

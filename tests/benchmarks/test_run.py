@@ -124,20 +124,25 @@ sys.exit(program.main())
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopping_keeps_what_was_measured(photo, tmp_path, number):
     output = tmp_path / "record.json"
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", SLOW_RUN, str(HERE), str(photo), str(output)],
         stderr=subprocess.PIPE,
         text=True,
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-    )
-    seen = []
-    while not any("encode" in line for line in seen):  # the first subject is half measured
-        line = process.stderr.readline()
-        assert line, seen
-        seen.append(line)
-    process.send_signal(number)
-    rest = process.communicate(timeout=60)[1]
+        # A shell's background jobs ignore SIGINT, and so would their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        try:
+            seen = []
+            while not any("encode" in line for line in seen):  # the first subject is half measured
+                line = process.stderr.readline()
+                assert line, seen
+                seen.append(line)
+            process.send_signal(number)
+            rest = process.communicate(timeout=60)[1]
+        finally:
+            process.kill()
     assert process.returncode == 1
     assert "what was measured is in" in rest
     assert "Traceback" not in rest
