@@ -6,21 +6,7 @@ from PIL import Image
 
 from sam_edge.errors import ImageError
 from sam_edge.image import preprocess, read_image, resized_shape, to_encoder_frame
-from sam_edge.spec import ModelSpec, Source
-
-SPEC = ModelSpec(
-    variant="vit_b",
-    image_size=256,
-    pixel_mean=(123.675, 116.28, 103.53),
-    pixel_std=(58.395, 57.12, 57.375),
-    mask_threshold=0.0,
-    precision="fp32",
-    decoder="native",
-    opset=17,
-    graphs=(),
-    source=Source("x.pth", "0" * 64, "Apache-2.0"),
-    exporter={},
-)
+from tests.sam_edge.known import SPEC
 
 
 @pytest.fixture

@@ -9,22 +9,10 @@ import pytest
 import sam_edge
 from sam_edge.errors import EmbeddingError, ImageNotSetError, PromptError
 from sam_edge.prompts import Prompt
-from sam_edge.spec import ModelSpec, Source
+from sam_edge.spec import Source
 from sam_edge_runtimes.fake import FakeSession
+from tests.sam_edge.known import SPEC
 
-SPEC = ModelSpec(
-    variant="vit_b",
-    image_size=256,
-    pixel_mean=(123.675, 116.28, 103.53),
-    pixel_std=(58.395, 57.12, 57.375),
-    mask_threshold=0.0,
-    precision="fp32",
-    decoder="native",
-    opset=17,
-    graphs=(),
-    source=Source("x.pth", "a" * 64, "Apache-2.0"),
-    exporter={},
-)
 PHOTO = np.random.default_rng(0).integers(0, 256, (120, 200, 3), dtype=np.uint8)
 
 

@@ -6,14 +6,13 @@ import pytest
 from sam_edge.errors import ChecksumError, ManifestError
 from sam_edge.spec import (
     GraphFile,
-    ModelSpec,
-    Source,
     TensorInfo,
     check_hashes,
     manifest_text,
     read_spec,
     sha256_file,
 )
+from tests.sam_edge.known import SPEC
 
 
 @pytest.fixture
@@ -30,19 +29,7 @@ def bundle(tmp_path):
         inputs=(TensorInfo("image", "float32", ("batch", 3, 256, 256)),),
         outputs=(TensorInfo("image_embeddings", "float32", ("batch", 256, 16, 16)),),
     )
-    spec = ModelSpec(
-        variant="vit_b",
-        image_size=256,
-        pixel_mean=(123.675, 116.28, 103.53),
-        pixel_std=(58.395, 57.12, 57.375),
-        mask_threshold=0.0,
-        precision="fp32",
-        decoder="native",
-        opset=17,
-        graphs=(graph,),
-        source=Source("x.pth", "0" * 64, "Apache-2.0"),
-        exporter={"sam-edge": "0.1.0"},
-    )
+    spec = replace(SPEC, graphs=(graph,))
     (tmp_path / "manifest.json").write_text(manifest_text(spec))
     return tmp_path, spec
 
