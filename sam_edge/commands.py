@@ -83,7 +83,7 @@ def add_commands(subparsers: Subparsers) -> None:
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that say which model runs, and how."""
     parser.add_argument(
-        "-m", "--model", metavar="BUNDLE", help="a bundle or a name; default: the model in the box"
+        "-m", "--model", metavar="BUNDLE", help="a bundle's folder; default: the model in the box"
     )
     parser.add_argument("--runtime", default="auto", choices=("auto", "onnxruntime", "openvino"))
     parser.add_argument("--threads", type=_positive, metavar="N")

@@ -39,7 +39,7 @@ from sam_edge_runtimes import (
 logger = logging.getLogger("sam_edge")
 
 PROMPTS_PER_CALL = 16
-"""Larger batches are no faster a prompt and take gigabytes: see docs/performance.md."""
+"""A larger batch takes more memory and is hardly faster a prompt."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -264,8 +264,7 @@ def load_model(
     """Open a model.
 
     Args:
-        model: a bundle's directory, a name that ``sam-edge models list`` knows, or None for the
-            model in the box.
+        model: a bundle's directory, or None for the model in the box.
         runtime: ``onnxruntime``, ``openvino``, or ``auto``: the one that ``sam-edge bench run``
             measured to be faster here, else the first of them installed. The model says which as
             ``model.engine``.
@@ -274,7 +273,7 @@ def load_model(
             memory is then free while masks are decoded, at the price of opening it every time.
 
     Raises:
-        ModelNotFoundError: if nobody knows the name.
+        ModelNotFoundError: if there is no such directory.
         ManifestError: if the bundle cannot be trusted.
         MissingDependencyError: if the engine is not installed.
         ValueError: if an argument has no meaning.
