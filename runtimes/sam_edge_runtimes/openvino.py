@@ -45,20 +45,22 @@ def open_graph(
         }
         if shapes:
             model.reshape(shapes)
+        # Compiling may give a tensor that it merges with another one that one's name, too.
+        outputs = [output.get_any_name() for output in model.outputs]
         compiled = core.compile_model(model, "CPU", config)
     except RuntimeError as error:
         raise EngineError(f"openvino cannot open {path}: {_last_line(error)}") from error
-    return OpenVinoSession(compiled, path)
+    return OpenVinoSession(compiled, path, outputs)
 
 
 class OpenVinoSession:
     """A graph opened by OpenVINO. A request serves one thread at a time, so it keeps a pool."""
 
-    def __init__(self, compiled: ov.CompiledModel, path: Path) -> None:
+    def __init__(self, compiled: ov.CompiledModel, path: Path, outputs: list[str]) -> None:
         self._compiled = compiled
         self._path = path
         self._idle: SimpleQueue[ov.InferRequest] = SimpleQueue()
-        self._outputs = [output.get_any_name() for output in compiled.outputs]
+        self._outputs = outputs
 
     def run(self, feeds: Mapping[str, Float32]) -> dict[str, Float32]:
         """Run the graph once; see ``Session.run``."""

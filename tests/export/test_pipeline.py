@@ -199,3 +199,26 @@ def test_fine_tuned_files_are_read_under_their_prefix_and_in_half_precision(
 def test_image_sizes_are_multiples_of_64_from_256(nano_checkpoint, tmp_path, size):
     with pytest.raises(CheckpointError, match="multiple of 64"):
         load_checkpoint(nano_checkpoint, image_size=size)
+
+
+def test_weights_over_the_protocols_limit_go_into_a_file_beside_the_graph(
+    nano_checkpoint, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(trace, "EXTERNAL_DATA_BYTES", 1_000_000)
+    monkeypatch.setattr(trace, "LENT_BYTES", 100_000)
+    results = export_bundle(nano_checkpoint, tmp_path / "large", image_size=256)
+    assert all(result.equal_pixels >= 0.9999 for result in results)
+    spec = read_spec(tmp_path / "large")
+    check_hashes(tmp_path / "large", spec)
+    for graph in spec.graphs:
+        assert list(graph.external_data) == [f"{graph.file}.data"]
+        assert graph.size_bytes < 1_000_000
+        inputs = {tensor.name for tensor in graph.inputs}
+        assert inputs <= {
+            "image",
+            "image_embeddings",
+            "point_coords",
+            "point_labels",
+            "mask_input",
+            "has_mask_input",
+        }
