@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sam_edge.errors import MissingDependencyError
 from sam_edge.spec import DECODERS
+from sam_edge_runtimes import ENGINES
 
 if TYPE_CHECKING:
     from sam_edge_export.fidelity import Fidelity
@@ -48,6 +49,7 @@ def add_commands(subparsers: Subparsers) -> None:
     export.add_argument("--precision", default="fp32", choices=("fp32", "fp16"))
     export.add_argument("--decoder", default="native", choices=DECODERS)
     export.add_argument("--images", type=Path, metavar="DIR", help="photos to verify on")
+    _add_engine(export)
     export.add_argument("--no-verify", action="store_true", help="do not compare with PyTorch")
     export.add_argument("--force", action="store_true", help="replace the bundle that is there")
     export.set_defaults(run=run_export)
@@ -64,8 +66,29 @@ def add_commands(subparsers: Subparsers) -> None:
     verify.add_argument("bundle", type=Path, metavar="BUNDLE")
     verify.add_argument("--checkpoint", type=Path, required=True)
     verify.add_argument("--images", type=Path, metavar="DIR", help="default: the photos in the box")
+    _add_engine(verify)
     verify.add_argument("--json", action="store_true", help="print the measurements as JSON")
     verify.set_defaults(run=run_verify)
+
+
+def _add_engine(parser: argparse.ArgumentParser) -> None:
+    # Float graphs are the same file for every engine: naming engines chooses what is measured.
+    parser.add_argument(
+        "--engine",
+        type=_engines,
+        metavar="NAME[,NAME]",
+        help=f"verify on these ({', '.join(ENGINES)}); default: every installed one",
+    )
+
+
+def _engines(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    unknown = [name for name in names if name not in ENGINES]
+    if unknown:
+        raise argparse.ArgumentTypeError(
+            f"{unknown[0]!r} is not an engine; expected {' or '.join(ENGINES)}"
+        )
+    return names
 
 
 def run_export(arguments: argparse.Namespace) -> int:
@@ -83,6 +106,7 @@ def run_export(arguments: argparse.Namespace) -> int:
         decoder=arguments.decoder,
         verify=not arguments.no_verify,
         images=arguments.images,
+        engines=arguments.engine,
         force=arguments.force,
         progress=_progress,
     )
@@ -98,7 +122,7 @@ def run_verify(arguments: argparse.Namespace) -> int:
     from sam_edge_export.verify import missed, table, verify_bundle
 
     results = verify_bundle(
-        arguments.bundle, arguments.checkpoint, arguments.images, progress=_progress
+        arguments.bundle, arguments.checkpoint, arguments.images, arguments.engine, _progress
     )
     failures = missed(results)
     if arguments.json:

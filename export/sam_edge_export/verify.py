@@ -86,14 +86,14 @@ def measure(
             f"a bundle with the {spec.decoder} decoder is for the official notebook's clients; "
             "verify the same checkpoint with --decoder native"
         )
-    installed = [engine for engine in engines or ENGINES if find_spec(engine) is not None]
-    if not installed:
+    chosen = engines or [engine for engine in ENGINES if find_spec(engine) is not None]
+    if not chosen:
         raise MissingDependencyError(
             "no engine to verify on; run: pip install 'sam-edge[cpu,openvino]'"
         )
     reference = reference_model(sam, spec)
     results = []
-    for engine in installed:
+    for engine in chosen:
         progress(f"opening {engine}")
         candidate = load_model(bundle, runtime=engine)
         results.append(compare(reference, candidate, engine_version(engine), photos, progress))

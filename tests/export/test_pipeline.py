@@ -222,3 +222,14 @@ def test_weights_over_the_protocols_limit_go_into_a_file_beside_the_graph(
             "mask_input",
             "has_mask_input",
         }
+
+
+def test_engines_to_verify_on_can_be_named(nano_checkpoint, tmp_path, capsys):
+    arguments = ["export", str(nano_checkpoint), "-o", str(tmp_path / "out"), "--image-size", "256"]
+    assert main([*arguments, "--engine", "onnxruntime"]) == 0
+    assert [entry["engine"] for entry in read_spec(tmp_path / "out").fidelity] == ["onnxruntime"]
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as caught:
+        main([*arguments, "--engine", "onnxruntime,tpu"])
+    assert caught.value.code == 2
+    assert "'tpu' is not an engine; expected onnxruntime" in capsys.readouterr().err
