@@ -144,6 +144,9 @@ def write_graph(
     onnx.helper.set_model_props(graph, dict(metadata))
     data = f"{path.name}.data"
     onnx.save_model(graph, path, save_as_external_data=large, location=data if large else None)
+    if large:
+        # onnx writes it for its owner only; a bundle's files share their permissions.
+        path.with_name(data).chmod(path.stat().st_mode)
     onnx.checker.check_model(path)
     for file in raw.iterdir():
         file.unlink()
