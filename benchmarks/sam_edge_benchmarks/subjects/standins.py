@@ -26,14 +26,41 @@ def install_torchvision() -> None:
     transforms = _module("torchvision.transforms", functional=functional)
     ops = _module("torchvision.ops", boxes=boxes)
     _module("torchvision", transforms=transforms, ops=ops, __version__="0")
+    _install_timm()
+
+
+def _install_timm() -> None:
+    """Stand in for timm as well: the real one asks far more of torchvision than mobile_sam does.
+
+    The three names are only used while a TinyViT is built, or in training.
+    """
+    import torch
+
+    class DropPath(torch.nn.Identity):
+        """Drops nothing: that is for training."""
+
+        def __init__(self, drop_prob: float | None = None) -> None:
+            super().__init__()
+            self.drop_prob = drop_prob
+
+    layers = _module(
+        "timm.models.layers",
+        DropPath=DropPath,
+        to_2tuple=lambda value: value if isinstance(value, tuple) else (value, value),
+        trunc_normal_=torch.nn.init.trunc_normal_,
+    )
+    registry = _module("timm.models.registry", register_model=lambda function: function)
+    models = _module("timm.models", layers=layers, registry=registry)
+    _module("timm", models=models)
 
 
 def install_safetensors() -> None:
     """Let modules be imported that could read safetensors, but will not be asked to."""
     if _is_there("safetensors"):
         return
-    _module("safetensors.torch", load_file=None, save_file=None)
-    _module("safetensors", SafetensorError=type("SafetensorError", (Exception,), {}))
+    # Any name may be imported: whichever of them our loader takes, seeded weights call none.
+    for name in ("safetensors.torch", "safetensors"):
+        _module(name, __getattr__=lambda name: None)
 
 
 def _is_there(package: str) -> bool:
