@@ -98,7 +98,7 @@ def _batched_nms(boxes: Opaque, scores: Opaque, categories: Opaque, iou_threshol
     import torch
 
     areas = _box_area(boxes)
-    waiting = torch.argsort(scores, descending=True)
+    waiting = torch.argsort(scores, descending=True, stable=True)  # equal scores keep their order
     kept = []
     while len(waiting):
         best, waiting = waiting[0], waiting[1:]
