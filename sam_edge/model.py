@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -289,26 +290,43 @@ def load_model(
     engine = _engine(runtime, spec)
     logger.info("%s runs on %s", directory, engine)
 
-    def deferred(role: str, fixed: dict[str, int], keep: bool) -> DeferredSession:
-        graph = spec.graph(role, engine)
-        return DeferredSession(
-            lambda: open_session(
-                engine,
-                directory / graph.file,
-                threads=threads,
-                input_shapes={tensor.name: tensor.shape for tensor in graph.inputs},
-                fixed=fixed,
-            ),
-            keep=keep,
-        )
-
-    # encode_image takes one photo at a time: a batch fixed at 1 lets the engine plan its memory.
-    encoder = deferred(IMAGE_ENCODER, {"batch": 1}, keep=memory == "normal")
-    # With the grid's size known, the engine folds the positional encoding into a constant.
-    sizes = {"grid": spec.embedding_size, "mask": spec.low_res_size}
-    fixed = {f"{name}_{axis}": sizes[name] for name in sizes for axis in ("height", "width")}
-    decoder = deferred(PROMPT_ENCODER_MASK_DECODER, fixed, keep=True)
+    encoder = DeferredSession(
+        graph_opener(directory, spec, IMAGE_ENCODER, engine, threads), keep=memory == "normal"
+    )
+    decoder = DeferredSession(
+        graph_opener(directory, spec, PROMPT_ENCODER_MASK_DECODER, engine, threads)
+    )
     return Model(spec, encoder, decoder, engine)
+
+
+def graph_opener(
+    directory: Path, spec: ModelSpec, role: str, engine: str, threads: int | None
+) -> Callable[[], Session]:
+    """Return what opens one graph of a bundle as ``Model`` runs it.
+
+    Args:
+        directory: the bundle's.
+        spec: its manifest.
+        role: as in the manifest.
+        engine: an installed one.
+        threads: how many one run may use; None leaves it to the engine.
+
+    Raises:
+        ManifestError: if the bundle has no such graph for the engine.
+    """
+    graph = spec.graph(role, engine)
+    # encode_image takes one photo at a time: a batch fixed at 1 lets the engine plan its memory.
+    # With the grid's size known, it folds the decoder's positional encoding into a constant.
+    grid, mask = spec.embedding_size, spec.low_res_size
+    fixed = {"batch": 1, "grid_height": grid, "grid_width": grid}
+    fixed |= {"mask_height": mask, "mask_width": mask}
+    return lambda: open_session(
+        engine,
+        directory / graph.file,
+        threads=threads,
+        input_shapes={tensor.name: tensor.shape for tensor in graph.inputs},
+        fixed=fixed,
+    )
 
 
 def _engine(runtime: str, spec: ModelSpec) -> str:

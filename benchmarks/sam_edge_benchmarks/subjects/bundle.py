@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sam_edge_benchmarks.subjects.engine_model import ModelSubject
 from sam_edge_benchmarks.work import Request
-
-if TYPE_CHECKING:
-    from sam_edge_runtimes import Session
 
 
 def import_libraries(request: Request) -> None:
@@ -27,25 +24,16 @@ def import_libraries(request: Request) -> None:
 
 def load(request: Request) -> ModelSubject:
     """Open both graphs."""
-    from sam_edge.model import Model
+    from sam_edge.model import Model, graph_opener
     from sam_edge.spec import IMAGE_ENCODER, PROMPT_ENCODER_MASK_DECODER, read_spec
-    from sam_edge_runtimes import engine_version, open_session
+    from sam_edge_runtimes import engine_version
 
     directory, engine = Path(request.model), request.backend
     spec = read_spec(directory)
-
-    def opened(role: str, fixed: dict[str, int]) -> Session:
-        graph = spec.graph(role, engine)
-        return open_session(
-            engine,
-            directory / graph.file,
-            threads=request.threads,
-            input_shapes={tensor.name: tensor.shape for tensor in graph.inputs},
-            fixed=fixed,
-        )
-
-    encoder = opened(IMAGE_ENCODER, {"batch": 1})
-    decoder = opened(PROMPT_ENCODER_MASK_DECODER, {})
+    encoder, decoder = (
+        graph_opener(directory, spec, role, engine, request.threads)()
+        for role in (IMAGE_ENCODER, PROMPT_ENCODER_MASK_DECODER)
+    )
 
     def describe() -> dict[str, Any]:
         return {"name": engine, "version": engine_version(engine), "threads": request.threads}
