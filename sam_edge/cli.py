@@ -11,7 +11,7 @@ from importlib.metadata import entry_points
 from sam_edge import __version__
 from sam_edge.errors import PromptError, SamEdgeError
 
-DONE, FAILED, WRONG_CALL = 0, 1, 2
+FAILED, WRONG_CALL = 1, 2
 
 EPILOG = """\
 examples:

@@ -138,7 +138,7 @@ def _decode(
     result = model.decode_batch(embedding, [prompt], multimask=three)[0]
     if multimask or not three:
         return result
-    best = slice(int(np.argmax(result.scores)), int(np.argmax(result.scores)) + 1)
+    best = [int(np.argmax(result.scores))]
     return Segmentation(result.masks[best], result.scores[best], result.low_res_logits[best])
 
 
@@ -148,24 +148,21 @@ class _Targets:
 
     output: Path | None
     overlay: Path | None
-    several: bool
-    single_photo: bool
 
     @classmethod
     def of(cls, arguments: argparse.Namespace, several: bool) -> _Targets:
         output, overlay = arguments.output, arguments.overlay
         if output is None and overlay is None and arguments.json is None:
             output = overlay = Path()
-        single_photo = len(arguments.images) == 1
         if several and output is not None and output.suffix:
             raise CommandLineError(
                 f"-o {output} names one file, but several masks will be written; name a folder"
             )
-        if not single_photo and overlay is not None and overlay.suffix:
+        if len(arguments.images) > 1 and overlay is not None and overlay.suffix:
             raise CommandLineError(
                 f"--overlay {overlay} names one file for several photos; name a folder"
             )
-        return cls(output, overlay, several, single_photo)
+        return cls(output, overlay)
 
     def write(
         self,

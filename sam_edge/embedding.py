@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.errors import EmbeddingError
+from sam_edge.files import replacing
 from sam_edge.spec import ModelSpec
 
 FORMAT = 1
@@ -73,11 +74,8 @@ class ImageEmbedding:
             raise EmbeddingError(f"embeddings are saved as float32 or float16, not {dtype!r}")
         values: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self)}
         values["features"] = self.features.astype(dtype)
-        target = Path(path)
-        partial = target.with_name(target.name + ".partial")
-        with partial.open("wb") as file:
+        with replacing(Path(path)) as partial, partial.open("wb") as file:
             np.savez(file, format=FORMAT, **values)
-        partial.replace(target)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> ImageEmbedding:

@@ -7,10 +7,10 @@ speed: masks are the same either way, so a file that is missing or damaged means
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from sam_edge.files import replacing
 from sam_edge.spec import ModelSpec
 from sam_edge.zoo.cache import cache_directory
 from sam_edge_runtimes import ENGINES
@@ -40,9 +40,8 @@ def remember_fastest(spec: ModelSpec, seconds: Mapping[str, float]) -> str:
     engine = min(seconds, key=lambda name: seconds[name])
     path = _path()
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps({**_known(), _key(spec): engine}, indent=1) + "\n", "utf-8")
-    partial.replace(path)
+    with replacing(path) as partial:
+        partial.write_text(json.dumps({**_known(), _key(spec): engine}, indent=1) + "\n", "utf-8")
     return engine
 
 

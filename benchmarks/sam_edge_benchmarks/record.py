@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sam_edge.files import replacing
 from sam_edge_benchmarks.errors import RecordError
 from sam_edge_benchmarks.work import Work
 
@@ -149,9 +149,8 @@ def write_record(record: Record, path: Path) -> None:
     """Write a record whole or not at all."""
     text = json.dumps({"kind": KIND, "schema": SCHEMA, **asdict(record)}, indent=1)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(text + "\n", encoding="utf-8")
-    partial.replace(path)
+    with replacing(path) as partial:
+        partial.write_text(text + "\n", encoding="utf-8")
 
 
 def read_record(path: Path) -> Record:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -117,22 +118,25 @@ def write_graph(
     Returns:
         The names of external data files that were written beside it.
     """
-    raw = path.with_suffix(".raw")
-    raw.mkdir()
-    with torch.no_grad(), warnings.catch_warnings():
+    with (
+        tempfile.TemporaryDirectory(dir=path.parent) as raw,
+        torch.no_grad(),
+        warnings.catch_warnings(),
+    ):
         # The tracer warns of every Python number it sees; the tests run other shapes instead.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             traceable.module.eval(),
             tuple(traceable.inputs.values()),
-            str(raw / "graph.onnx"),
+            f"{raw}/graph.onnx",
             input_names=list(traceable.inputs),
             output_names=list(traceable.outputs),
             dynamic_axes={name: dict(axes) for name, axes in traceable.dynamic.items()},
             opset_version=OPSET,
             dynamo=False,
         )
-    graph = simplified(onnx.load(raw / "graph.onnx"))
+        traced = onnx.load(f"{raw}/graph.onnx")
+    graph = simplified(traced)
     if half:
         store_as_half(graph)
     large = weight_bytes(graph) > EXTERNAL_DATA_BYTES
@@ -148,9 +152,6 @@ def write_graph(
         # onnx writes it for its owner only; a bundle's files share their permissions.
         path.with_name(data).chmod(path.stat().st_mode)
     onnx.checker.check_model(path)
-    for file in raw.iterdir():
-        file.unlink()
-    raw.rmdir()
     return (data,) if large else ()
 
 

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from sam_edge.errors import MissingDependencyError, SamEdgeError
+from sam_edge.files import replacing
 from sam_edge.model import load_model
 from sam_edge.spec import MANIFEST_NAME, ModelSpec, manifest_text, read_spec
 from sam_edge_export.checkpoints import load_checkpoint, source_sha256
@@ -100,9 +101,8 @@ def measure(
     measured = {result.engine for result in results}
     kept = [entry for entry in spec.fidelity if entry["engine"] not in measured]
     updated = replace(spec, fidelity=(*kept, *(result.record() for result in results)))
-    partial = bundle / f"{MANIFEST_NAME}.partial"
-    partial.write_text(manifest_text(updated), encoding="utf-8")
-    partial.replace(bundle / MANIFEST_NAME)
+    with replacing(bundle / MANIFEST_NAME) as partial:
+        partial.write_text(manifest_text(updated), encoding="utf-8")
     return results
 
 

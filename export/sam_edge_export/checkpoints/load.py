@@ -35,7 +35,6 @@ EXTRA_KEYS = (
 )
 """What some checkpoints store and no mask depends on: normalisation, TinyViT's classifier."""
 
-
 COUNTER = ".num_batches_tracked"
 
 
@@ -64,15 +63,16 @@ def load_checkpoint(
     size = image_size or trained
     if size < 256 or size % 64:
         raise CheckpointError(f"--image-size {size}: expected a multiple of 64 from 256 up")
+    sam = Sam(found, size)
+    expected = sam.state_dict()
     notes = []
     if size != trained and "image_encoder.pos_embed" in tensors:
-        tensors = resample(tensors, found, size)
+        tensors = resample(tensors, expected, size)
         notes.append(f"position embeddings resampled from {trained} to {size} px")
-    sam = Sam(found, size)
     # BatchNorm's counters matter to nobody but a trainer, and not every file has them.
-    counters = {name: tensor for name, tensor in sam.state_dict().items() if name.endswith(COUNTER)}
+    counters = {name: tensor for name, tensor in expected.items() if name.endswith(COUNTER)}
     tensors = counters | tensors
-    check(tensors, sam.state_dict(), found, path)
+    check(tensors, expected, found, path)
     sam.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     return sam.eval(), notes
 
@@ -175,7 +175,9 @@ def trained_size(tensors: Mapping[str, Tensor], variant: str, path: Path) -> int
     return VARIANTS[variant].image_size
 
 
-def resample(tensors: Mapping[str, Tensor], variant: str, image_size: int) -> dict[str, Tensor]:
+def resample(
+    tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], image_size: int
+) -> dict[str, Tensor]:
     """Resize a ViT's position tables for another image size.
 
     Absolute positions are resampled as images are; relative positions of global blocks (the
@@ -186,9 +188,8 @@ def resample(tensors: Mapping[str, Tensor], variant: str, image_size: int) -> di
     table = tensors["image_encoder.pos_embed"].float().permute(0, 3, 1, 2)
     table = F.interpolate(table, (grid, grid), mode="bicubic", align_corners=False, antialias=True)
     resized["image_encoder.pos_embed"] = table.permute(0, 2, 3, 1)
-    expected = Sam(variant, image_size).state_dict()
     for name, tensor in tensors.items():
-        if ".rel_pos_" in name and tensor.shape != expected[name].shape:
+        if ".rel_pos_" in name and name in expected and tensor.shape != expected[name].shape:
             line = tensor.float().T[None]
             line = F.interpolate(line, len(expected[name]), mode="linear")
             resized[name] = line[0].T
