@@ -5,7 +5,6 @@ Everything here gives what the official predictor gives on the same pixels.
 
 from __future__ import annotations
 
-import hashlib
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -119,6 +118,8 @@ def _from_array(pixels: NDArray[Any]) -> RgbImage:
 
 def photo_sha256(image: RgbImage) -> str:
     """Identify a photo by its pixels, so that a copy in another file format has the same name."""
+    import hashlib  # it loads OpenSSL, which `import sam_edge` has no use for
+
     digest = hashlib.sha256(f"{image.shape[0]}x{image.shape[1]}".encode())
     digest.update(np.ascontiguousarray(image).data)
     return digest.hexdigest()

@@ -20,7 +20,6 @@ from sam_edge.image import (
     read_image,
     resized_shape,
 )
-from sam_edge.masks.upsample import upsample_masks
 from sam_edge.prompts import Box, Prompt, group_by_length, mask_logits, sparse_prompts
 from sam_edge.spec import (
     IMAGE_ENCODER,
@@ -246,6 +245,8 @@ class Model:
     def _segmentation(
         self, embedding: ImageEmbedding, logits: Float32, scores: Float32
     ) -> Segmentation:
+        from sam_edge.masks.upsample import upsample_masks  # a quarter of `import sam_edge`
+
         masks = upsample_masks(
             logits,
             input_size=embedding.input_size,

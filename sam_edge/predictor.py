@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from sam_edge.embedding import ImageEmbedding
 from sam_edge.errors import ImageNotSetError, PromptError
-from sam_edge.masks.upsample import upsample_logits
 from sam_edge.model import Segmenter
 from sam_edge_runtimes import Float32
 
@@ -111,6 +110,8 @@ class SamPredictor:
         )
         if not return_logits:
             return result.masks, result.scores, result.low_res_logits
+        from sam_edge.masks.upsample import upsample_logits
+
         logits = upsample_logits(
             result.low_res_logits,
             input_size=embedding.input_size,

@@ -5,7 +5,6 @@ A manifest is checked once, at the door. Everything behind it may trust it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -214,6 +213,8 @@ def manifest_text(spec: ModelSpec) -> str:
 
 def sha256_file(path: Path) -> str:
     """Return a file's sha256 as hexadecimal digits."""
+    import hashlib  # late, as in sam_edge.image
+
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
