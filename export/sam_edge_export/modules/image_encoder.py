@@ -15,6 +15,8 @@ Transformer Backbones for Object Detection" (2022), section 3.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -110,6 +112,28 @@ def query_chunks(grid: int) -> int:
     )
 
 
+def in_windows(x: Tensor, side: int, window: int, attend: Callable[[Tensor], Tensor]) -> Tensor:
+    """Attend within windows; the grid is zero-padded to whole ones, as in training.
+
+    Args:
+        x: ``[B, side, side, width]``.
+        side: of the grid.
+        window: side of a window.
+        attend: ``[B * windows, window, window, width]`` to the same shape.
+
+    Returns:
+        ``[B, side, side, width]``.
+    """
+    width = x.shape[-1]
+    count = -(-side // window)
+    padded = count * window
+    x = F.pad(x, (0, 0, 0, padded - side, 0, padded - side))
+    x = x.reshape(-1, count, window, count, window, width).transpose(2, 3)
+    x = attend(x.reshape(-1, window, window, width))
+    x = x.reshape(-1, count, count, window, window, width).transpose(2, 3)
+    return x.reshape(-1, padded, padded, width)[:, :side, :side]
+
+
 class Block(nn.Module):
     """A transformer block; ``window`` 0 attends globally."""
 
@@ -128,21 +152,10 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``[B, grid, grid, width]`` to the same shape."""
         y = self.norm1(x)
-        y = self._windowed(y) if self.window else self.attn(y)
+        y = in_windows(y, self.grid, self.window, self.attn) if self.window else self.attn(y)
         x = x + y
         out: Tensor = x + self.mlp(self.norm2(x))
         return out
-
-    def _windowed(self, x: Tensor) -> Tensor:
-        """Attend within windows; the grid is zero-padded to whole ones, as in training."""
-        window, grid, width = self.window, self.grid, x.shape[-1]
-        count = -(-grid // window)
-        padded = count * window
-        x = F.pad(x, (0, 0, 0, padded - grid, 0, padded - grid))
-        x = x.reshape(-1, count, window, count, window, width).permute(0, 1, 3, 2, 4, 5)
-        x = self.attn(x.reshape(-1, window, window, width))
-        x = x.reshape(-1, count, count, window, window, width).permute(0, 1, 3, 2, 4, 5)
-        return x.reshape(-1, padded, padded, width)[:, :grid, :grid]
 
 
 class PatchEmbed(nn.Module):

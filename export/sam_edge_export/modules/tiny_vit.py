@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sam_edge_export.modules.image_encoder import LayerNorm2d
+from sam_edge_export.modules.image_encoder import LayerNorm2d, in_windows
 
 
 class Conv2dBN(nn.Sequential):
@@ -90,14 +90,14 @@ class Attention(nn.Module):
         self.attention_biases = nn.Parameter(torch.zeros(heads, window * window))
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[B * windows, window^2, width]`` to the same shape."""
+        """``[B * windows, window, window, width]`` to the same shape."""
         count, width = self.window**2, x.shape[-1]
         # Each head's query, key and value lie side by side.
         qkv = self.qkv(self.norm(x)).reshape(-1, count, self.heads, 3, width // self.heads)
         query, key, value = qkv.permute(3, 0, 2, 1, 4).unbind(0)
         logits = (query * self.scale) @ key.transpose(-2, -1) + self._bias()
-        mixed = (logits.softmax(-1) @ value).transpose(1, 2).reshape(-1, count, width)
-        out: Tensor = self.proj(mixed)
+        mixed = (logits.softmax(-1) @ value).transpose(1, 2)
+        out: Tensor = self.proj(mixed.reshape(-1, self.window, self.window, width))
         return out
 
     def _bias(self) -> Tensor:
@@ -136,20 +136,10 @@ class TinyViTBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, width, side, side]`` to the same shape."""
-        x = self.local_conv(x + self._attend(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
+        attended = in_windows(x.permute(0, 2, 3, 1), self.side, self.window, self.attn)
+        x = self.local_conv(x + attended.permute(0, 3, 1, 2))
         out: Tensor = x + self.mlp(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         return out
-
-    def _attend(self, x: Tensor) -> Tensor:
-        """Attend within windows of ``[B, side, side, width]``, zero-padded to whole ones."""
-        window, side, width = self.window, self.side, x.shape[-1]
-        count = -(-side // window)
-        padded = count * window
-        x = F.pad(x, (0, 0, 0, padded - side, 0, padded - side))
-        x = x.reshape(-1, count, window, count, window, width).transpose(2, 3)
-        x = self.attn(x.reshape(-1, window * window, width))
-        x = x.reshape(-1, count, count, window, window, width).transpose(2, 3)
-        return x.reshape(-1, padded, padded, width)[:, :side, :side]
 
 
 class Stage(nn.Module):
