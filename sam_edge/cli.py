@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points
+from typing import TypeAlias
 
 from sam_edge import __version__
 from sam_edge.errors import PromptError, SamEdgeError
@@ -26,6 +27,30 @@ exit codes: 0 done, 1 the work failed, 2 the call is wrong
 
 class CommandLineError(SamEdgeError, ValueError):
     """A call whose words do not fit together: exit code 2."""
+
+
+Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def add_command(
+    subparsers: Subparsers, name: str, text: str, *, description: str, examples: str
+) -> argparse.ArgumentParser:
+    """Add a command whose help ends with examples.
+
+    Args:
+        subparsers: of the parser it belongs to.
+        name: what people type.
+        text: one line for the list of commands.
+        description: one paragraph for its own help.
+        examples: shown as they stand, below the options.
+    """
+    return subparsers.add_parser(
+        name,
+        help=text,
+        description=description,
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
 
 
 def build_parser() -> argparse.ArgumentParser:

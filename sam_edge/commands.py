@@ -8,20 +8,17 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from sam_edge.cli import CommandLineError
+from sam_edge.cli import CommandLineError, Subparsers, add_command
 from sam_edge.embedding import ImageEmbedding
 from sam_edge.errors import PromptError
 from sam_edge.image import RgbImage, read_image
 from sam_edge.model import Model, Segmentation, load_model
 from sam_edge.prompts import Box, Prompt
 from sam_edge.spec import ModelSpec, check_hashes, read_spec
-
-if TYPE_CHECKING:
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 SEGMENT_EXAMPLES = """\
 examples:
@@ -47,12 +44,12 @@ and --json, PHOTO-mask.png and PHOTO-overlay.png are written to the current fold
 
 def add_commands(subparsers: Subparsers) -> None:
     """Add ``segment`` and ``info`` to the command line."""
-    segment = subparsers.add_parser(
+    segment = add_command(
+        subparsers,
         "segment",
-        help="segment what points, boxes or a mask show in a photo",
+        "segment what points, boxes or a mask show in a photo",
         description="Segment what points, boxes or a mask show in one or more photos.",
-        epilog=SEGMENT_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=SEGMENT_EXAMPLES,
     )
     segment.add_argument("images", nargs="+", metavar="IMAGE", type=Path)
     add_model_arguments(segment)
@@ -67,12 +64,12 @@ def add_commands(subparsers: Subparsers) -> None:
     segment.add_argument("--json", type=Path, metavar="FILE", help="COCO RLE and scores; - prints")
     segment.set_defaults(run=run_segment)
 
-    info = subparsers.add_parser(
+    info = add_command(
+        subparsers,
         "info",
-        help="say what a bundle is",
+        "say what a bundle is",
         description="Say what a bundle is: model, files, provenance and measured fidelity.",
-        epilog="example:\n  sam-edge info vit_b_bundle --check",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples="example:\n  sam-edge info vit_b_bundle --check",
     )
     info.add_argument("model", nargs="?", metavar="BUNDLE", help="default: the model in the box")
     info.add_argument("--json", action="store_true", help="print the manifest as JSON")

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from sam_edge.cli import Subparsers, add_command
 from sam_edge.engine_choice import remember_fastest
 from sam_edge.zoo.cache import cache_directory
 from sam_edge_benchmarks.compare import compare, compare_text
@@ -25,9 +25,6 @@ from sam_edge_benchmarks.report.tables import median_ms
 from sam_edge_benchmarks.run import Plan, run
 from sam_edge_benchmarks.subjects import Choice, choose
 from sam_edge_benchmarks.work import FULL, QUICK
-
-if TYPE_CHECKING:
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 QUICK_SUBJECTS = ("bundle/*",)
 VARIANT_SUBJECTS = (
@@ -67,12 +64,12 @@ def add_commands(subparsers: Subparsers) -> None:
 
 def add_bench_commands(subparsers: Subparsers) -> None:
     """Add ``run``, ``report`` and ``compare``."""
-    runner = subparsers.add_parser(
+    runner = add_command(
+        subparsers,
         "run",
-        help="measure, and write a record",
+        "measure, and write a record",
         description="Measure latency, memory and mask IoU, each subject in its own process.",
-        epilog=RUN_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=RUN_EXAMPLES,
     )
     pace = runner.add_mutually_exclusive_group()
     pace.add_argument("--quick", action="store_true", help="few samples (the default)")

@@ -9,14 +9,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sam_edge.cli import Subparsers, add_command
 from sam_edge.errors import MissingDependencyError
 from sam_edge.spec import DECODERS
 from sam_edge_runtimes import ENGINES
 
 if TYPE_CHECKING:
     from sam_edge_export.fidelity import Fidelity
-
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 EXPORT_EXAMPLES = """\
 examples:
@@ -35,12 +34,12 @@ written.
 
 def add_commands(subparsers: Subparsers) -> None:
     """Add ``export`` and ``verify`` to the command line."""
-    export = subparsers.add_parser(
+    export = add_command(
+        subparsers,
         "export",
-        help="turn a checkpoint into a verified bundle",
+        "turn a checkpoint into a verified bundle",
         description="Turn a Segment Anything checkpoint into a verified bundle of ONNX graphs.",
-        epilog=EXPORT_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=EXPORT_EXAMPLES,
     )
     export.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
     export.add_argument("-o", "--output", type=Path, required=True, metavar="BUNDLE")
@@ -54,14 +53,14 @@ def add_commands(subparsers: Subparsers) -> None:
     export.add_argument("--force", action="store_true", help="replace the bundle that is there")
     export.set_defaults(run=run_export)
 
-    verify = subparsers.add_parser(
+    verify = add_command(
+        subparsers,
         "verify",
-        help="prove that a bundle gives PyTorch's masks",
+        "prove that a bundle gives PyTorch's masks",
         description="Compare a bundle with its checkpoint in PyTorch, on every installed engine. "
         "Exits 0 only when it is faithful.",
-        epilog="example:\n"
+        examples="example:\n"
         "  sam-edge verify vit_b --checkpoint sam_vit_b_01ec64.pth --images photos",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verify.add_argument("bundle", type=Path, metavar="BUNDLE")
     verify.add_argument("--checkpoint", type=Path, required=True)

@@ -9,12 +9,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sam_edge.automatic import SamAutomaticMaskGenerator
-from sam_edge.cli import CommandLineError
+from sam_edge.cli import CommandLineError, Subparsers, add_command
 from sam_edge.commands import add_model_arguments, banner_of, load_from
 from sam_edge.everything.boxes import read_detections, segment_boxes
 from sam_edge.everything.evaluate import ObjectScore, evaluate
@@ -31,9 +30,6 @@ from sam_edge.formats import (
 )
 from sam_edge.image import read_image
 from sam_edge.model import Model
-
-if TYPE_CHECKING:
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 FORMATS = ("sa1b", "coco", "labelme", "png", "svg")
 
@@ -67,12 +63,12 @@ that the model itself scores highest, and the best of its three.
 
 def add_commands(subparsers: Subparsers) -> None:
     """Add ``everything`` and ``evaluate`` to the command line."""
-    everything = subparsers.add_parser(
+    everything = add_command(
+        subparsers,
         "everything",
-        help="segment everything in a photo, or the boxes of a detector",
+        "segment everything in a photo, or the boxes of a detector",
         description="Segment everything in a photo, or the boxes of a detector.",
-        epilog=EVERYTHING_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=EVERYTHING_EXAMPLES,
     )
     everything.add_argument("image", metavar="IMAGE", type=Path)
     add_model_arguments(everything)
@@ -107,12 +103,12 @@ def add_commands(subparsers: Subparsers) -> None:
     )
     everything.set_defaults(run=run_everything)
 
-    evaluation = subparsers.add_parser(
+    evaluation = add_command(
+        subparsers,
         "evaluate",
-        help="mean IoU with masks that people drew",
+        "mean IoU with masks that people drew",
         description="Measure mean IoU with masks that people drew, from boxes and from clicks.",
-        epilog=EVALUATE_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=EVALUATE_EXAMPLES,
     )
     evaluation.add_argument("directory", metavar="DIR", type=Path)
     evaluation.add_argument("--dataset", required=True, choices=("coco", "sa1b"))
