@@ -57,6 +57,7 @@ lint: $(DEV)/.done
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m sam_edge_benchmarks readme --check README.md
 
 format: $(DEV)/.done
 	$(BIN)/ruff check --fix .
