@@ -71,7 +71,9 @@ def add_commands(subparsers: Subparsers) -> None:
         description="Say what a bundle is: model, files, provenance and measured fidelity.",
         examples="example:\n  sam-edge info vit_b_bundle --check",
     )
-    info.add_argument("model", nargs="?", metavar="BUNDLE", help="default: the model in the box")
+    info.add_argument(
+        "model", nargs="?", metavar="BUNDLE", help="a folder or a name; default: nano, in the box"
+    )
     info.add_argument("--json", action="store_true", help="print the manifest as JSON")
     info.add_argument("--check", action="store_true", help="compare every file with its sha256")
     info.set_defaults(run=run_info)
@@ -80,7 +82,10 @@ def add_commands(subparsers: Subparsers) -> None:
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that say which model runs, and how."""
     parser.add_argument(
-        "-m", "--model", metavar="BUNDLE", help="a bundle's folder; default: the model in the box"
+        "-m",
+        "--model",
+        metavar="BUNDLE",
+        help="a bundle's folder, or a name of `sam-edge models list`; default: nano, in the box",
     )
     parser.add_argument("--runtime", default="auto", choices=("auto", "onnxruntime", "openvino"))
     parser.add_argument("--threads", type=_positive, metavar="N")

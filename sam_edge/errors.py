@@ -6,6 +6,7 @@ from sam_edge_runtimes.errors import EngineError, MissingDependencyError, SamEdg
 
 __all__ = [
     "ChecksumError",
+    "DownloadError",
     "EmbeddingError",
     "EngineError",
     "ImageError",
@@ -36,6 +37,10 @@ class ManifestError(SamEdgeError, ValueError):
 
 class ChecksumError(SamEdgeError, OSError):
     """A file whose bytes are not those that were promised."""
+
+
+class DownloadError(SamEdgeError, OSError):
+    """A file that a server does not give, or not whole."""
 
 
 class ModelNotFoundError(SamEdgeError, FileNotFoundError):

@@ -266,7 +266,8 @@ def load_model(
     """Open a model.
 
     Args:
-        model: a bundle's directory, or None for the model in the box.
+        model: a bundle's directory, or a name that ``sam-edge models list`` shows, with or without
+            a precision (``vit_b``, ``vit_b-fp16``); None means the model in the box.
         runtime: ``onnxruntime``, ``openvino``, or ``auto``: the one that ``sam-edge bench run``
             measured to be faster here, else the first of them installed. The model says which as
             ``model.engine``.
@@ -275,7 +276,7 @@ def load_model(
             memory is then free while masks are decoded, at the price of opening it every time.
 
     Raises:
-        ModelNotFoundError: if there is no such directory.
+        ModelNotFoundError: if there is no such directory, or a named model is not here yet.
         ManifestError: if the bundle cannot be trusted.
         MissingDependencyError: if the engine is not installed.
         ValueError: if an argument has no meaning.

@@ -1,10 +1,19 @@
-"""Where downloads and measurements stay: the user's cache, never beside a bundle."""
+"""Where downloads, bundles made of them and measurements stay: the user's cache.
+
+``checkpoints/SHA256/FILE`` is content-addressed: what lies there was checked before it was moved.
+``bundles/NAME-PRECISION`` are exports of named models.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 from pathlib import Path
+
+from sam_edge.zoo.table import Checkpoint
+
+PRECISIONS = ("fp32", "fp16", "int8")
+"""What a name without a precision is looked for as, first to last."""
 
 
 def cache_directory() -> Path:
@@ -16,3 +25,21 @@ def cache_directory() -> Path:
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "sam-edge" / "cache"
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sam-edge"
+
+
+def checkpoint_path(checkpoint: Checkpoint) -> Path:
+    """Return where a checkpoint is kept. It may not exist yet."""
+    return cache_directory() / "checkpoints" / (checkpoint.sha256 or "unknown") / checkpoint.file
+
+
+def is_complete(checkpoint: Checkpoint, path: Path) -> bool:
+    """Whether the file is there. Its bytes were checked when it was moved there."""
+    try:
+        return path.stat().st_size == checkpoint.size
+    except OSError:
+        return False
+
+
+def bundle_path(name: str, precision: str) -> Path:
+    """Return where the export of a named model is kept. It may not exist yet."""
+    return cache_directory() / "bundles" / f"{name}-{precision}"

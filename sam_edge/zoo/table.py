@@ -1,0 +1,58 @@
+"""The models that have a name: ``models.json``, read into values."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from urllib.parse import urlsplit
+
+TABLE = files("sam_edge.zoo") / "models.json"
+
+BOXED = "nano"
+"""The model whose bundle comes with the package."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A file on the network, and how to know that it is the right one.
+
+    Attributes:
+        url: its official source.
+        size: in bytes.
+        sha256: of the whole file; None where nobody published one.
+    """
+
+    url: str
+    size: int
+    sha256: str | None
+
+    @property
+    def file(self) -> str:
+        """The last part of the address."""
+        return urlsplit(self.url).path.rpartition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class NamedModel:
+    """One row of the table; ``checkpoint`` is None for the model in the box."""
+
+    name: str
+    title: str
+    licence: str
+    checkpoint: Checkpoint | None
+
+
+@cache
+def named_models() -> dict[str, NamedModel]:
+    """Return the table by name, smallest model first."""
+    return {
+        name: NamedModel(
+            name,
+            row["title"],
+            row["licence"],
+            Checkpoint(row["url"], row["size"], row["sha256"]) if "url" in row else None,
+        )
+        for name, row in json.loads(TABLE.read_text(encoding="utf-8")).items()
+    }

@@ -1,0 +1,52 @@
+"""``models pull --export`` from the network to masks, on a small checkpoint and a real server."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sam_edge import load_model
+from sam_edge.cli import main
+from sam_edge.zoo.table import named_models
+from sam_edge_export.checkpoints import source_sha256
+from tests.sam_edge.zoo.server import Behaviour, serving
+
+NANO = Path(__file__).parents[2] / "export" / "training" / "nano.safetensors"
+
+
+@pytest.fixture
+def table(tmp_path, monkeypatch):
+    row = {
+        "title": "nano by another name",
+        "licence": "Apache-2.0",
+        "url": "http://127.0.0.1:9/nano.safetensors",
+        "size": NANO.stat().st_size,
+        "sha256": source_sha256(NANO),
+    }
+    path = tmp_path / "models.json"
+    path.write_text(json.dumps({"remote": row}))
+    monkeypatch.setattr("sam_edge.zoo.table.TABLE", path)
+    monkeypatch.setenv("SAM_EDGE_CACHE", str(tmp_path / "cache"))
+    named_models.cache_clear()
+    yield
+    named_models.cache_clear()
+
+
+def test_pull_and_export_make_a_name_that_segments(table, monkeypatch, photos, capsys):
+    behaviour = Behaviour(NANO.read_bytes(), cut_after=5_000_000)
+    with serving(behaviour) as address:
+        monkeypatch.setenv("SAM_EDGE_MIRROR", address)
+        assert main(["models", "pull", "remote", "--export", "fp16"]) == 0
+    assert len(behaviour.requests) == 3
+    model = load_model("remote")
+    photo = photos["landscape"]
+    embedding = model.encode_image(photo)
+    reference = load_model()
+    expected = reference.decode(reference.encode_image(photo), points=[(200, 150)])
+    found = model.decode(embedding, points=[(200, 150)])
+    assert (found.masks == expected.masks).mean() > 0.9999
+    # Offline from here on, and nothing is made twice
+    monkeypatch.setenv("SAM_EDGE_MIRROR", "http://127.0.0.1:9")
+    capsys.readouterr()
+    assert main(["models", "pull", "remote", "--export", "fp16"]) == 0
+    assert capsys.readouterr().out.strip().endswith("remote-fp16")
