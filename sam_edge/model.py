@@ -262,6 +262,7 @@ def load_model(
     runtime: str = "auto",
     threads: int | None = None,
     memory: str = "normal",
+    cache: bool = True,
 ) -> Model:
     """Open a model.
 
@@ -274,6 +275,9 @@ def load_model(
         threads: how many threads one call may use; None leaves it to the engine.
         memory: ``normal``, or ``low`` to open the encoder for each photo and close it after: its
             memory is then free while masks are decoded, at the price of opening it every time.
+            ``auto`` is then ONNX Runtime where it is installed, which needs less.
+        cache: keep what the engine makes of the graphs in the user's cache, so that the model opens
+            faster the next time; it takes as much disk as the float32 weights.
 
     Raises:
         ModelNotFoundError: if there is no such directory, or a named model is not here yet.
@@ -289,20 +293,26 @@ def load_model(
         raise ValueError(f"threads must be at least 1, got {threads}")
     directory = resolve(model)
     spec = read_spec(directory)
-    engine = _engine(runtime, spec)
+    engine = choose_engine(runtime) if memory == "low" else _engine(runtime, spec)
     logger.info("%s runs on %s", directory, engine)
 
     encoder = DeferredSession(
-        graph_opener(directory, spec, IMAGE_ENCODER, engine, threads), keep=memory == "normal"
+        graph_opener(directory, spec, IMAGE_ENCODER, engine, threads, cache),
+        keep=memory == "normal",
     )
     decoder = DeferredSession(
-        graph_opener(directory, spec, PROMPT_ENCODER_MASK_DECODER, engine, threads)
+        graph_opener(directory, spec, PROMPT_ENCODER_MASK_DECODER, engine, threads, cache)
     )
     return Model(spec, encoder, decoder, engine)
 
 
 def graph_opener(
-    directory: Path, spec: ModelSpec, role: str, engine: str, threads: int | None
+    directory: Path,
+    spec: ModelSpec,
+    role: str,
+    engine: str,
+    threads: int | None,
+    cache: bool = True,
 ) -> Callable[[], Session]:
     """Return what opens one graph of a bundle as ``Model`` runs it.
 
@@ -312,10 +322,13 @@ def graph_opener(
         role: as in the manifest.
         engine: an installed one.
         threads: how many one run may use; None leaves it to the engine.
+        cache: as in ``load_model``.
 
     Raises:
         ManifestError: if the bundle has no such graph for the engine.
     """
+    from sam_edge.zoo.cache import compiled_directory
+
     graph = spec.graph(role, engine)
     # encode_image takes one photo at a time: a batch fixed at 1 lets the engine plan its memory.
     # With the grid's size known, it folds the decoder's positional encoding into a constant.
@@ -328,6 +341,9 @@ def graph_opener(
         threads=threads,
         input_shapes={tensor.name: tensor.shape for tensor in graph.inputs},
         fixed=fixed,
+        # An encoder's products have thousands of rows: packing gains nothing there.
+        pack_weights=role != IMAGE_ENCODER,
+        cache=compiled_directory(graph.sha256) if cache else None,
     )
 
 

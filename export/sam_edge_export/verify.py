@@ -96,7 +96,7 @@ def measure(
     results = []
     for engine in chosen:
         progress(f"opening {engine}")
-        candidate = load_model(bundle, runtime=engine)
+        candidate = load_model(bundle, runtime=engine, cache=False)
         results.append(compare(reference, candidate, engine_version(engine), photos, progress))
     measured = {result.engine for result in results}
     kept = [entry for entry in spec.fidelity if entry["engine"] not in measured]

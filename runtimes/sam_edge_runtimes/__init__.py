@@ -61,6 +61,8 @@ def open_session(
     threads: int | None = None,
     input_shapes: Mapping[str, tuple[int | str, ...]] | None = None,
     fixed: Mapping[str, int] | None = None,
+    pack_weights: bool = True,
+    cache: Path | None = None,
 ) -> Session:
     """Open a graph file on an engine. An engine that cannot open it never becomes another one.
 
@@ -71,6 +73,10 @@ def open_session(
         input_shapes: the graph's inputs as on disk, dynamic dimensions by name.
         fixed: dynamic dimensions to fix while opening, name -> size; an engine that knows a
             dimension plans its memory and picks its kernels once.
+        pack_weights: keep a second copy of the weights in the order that the kernels read, where
+            the engine leaves a choice. Products of few rows need it; those of thousands do not.
+        cache: the graph's own folder for what the engine makes of it; it opens faster the next
+            time. Its name must change with the graph's bytes.
 
     Raises:
         EngineError: if the engine refuses the graph.
@@ -79,7 +85,12 @@ def open_session(
     choose_engine(engine)
     adapter = importlib.import_module(f"sam_edge_runtimes.{engine}")
     session: Session = adapter.open_graph(
-        path, threads=threads, input_shapes=input_shapes or {}, fixed=fixed or {}
+        path,
+        threads=threads,
+        input_shapes=input_shapes or {},
+        fixed=fixed or {},
+        pack_weights=pack_weights,
+        cache=cache,
     )
     return session
 

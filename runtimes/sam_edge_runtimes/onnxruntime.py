@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import onnxruntime as ort
 
+from sam_edge_runtimes.compiled import drop, entry_of, keep
 from sam_edge_runtimes.errors import EngineError
 from sam_edge_runtimes.session import Float32
+
+GRAPH, WEIGHTS = "graph.onnx", "graph.data"
 
 
 def open_graph(
@@ -17,25 +21,71 @@ def open_graph(
     threads: int | None,
     input_shapes: Mapping[str, tuple[int | str, ...]],
     fixed: Mapping[str, int],
+    pack_weights: bool,
+    cache: Path | None,
 ) -> OnnxRuntimeSession:
     """Open an ONNX file; see ``sam_edge_runtimes.open_session``.
 
     Raises:
         EngineError: if ONNX Runtime refuses the graph.
     """
+    options = partial(_options, threads, input_shapes, fixed, pack_weights)
+    entry = None if cache is None else entry_of(cache, "onnxruntime", ort.__version__, fixed)
+    if entry is not None and (entry / GRAPH).is_file():
+        kept = options()
+        kept.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        try:
+            return OnnxRuntimeSession(_session(entry / GRAPH, kept), path)
+        except Exception as error:
+            drop(entry, error)
+    sessions: list[ort.InferenceSession] = []
+
+    def optimise_into(folder: Path) -> None:
+        # The weights go into a file of their own, which is mapped when it is opened again.
+        saving = options()
+        saving.optimized_model_filepath = str(folder / GRAPH)
+        saving.add_session_config_entry(
+            "session.optimized_model_external_initializers_file_name", WEIGHTS
+        )
+        saving.add_session_config_entry(
+            "session.optimized_model_external_initializers_min_size_in_bytes", "1024"
+        )
+        sessions.append(_session(path, saving))
+
+    if entry is not None:
+        keep(entry, optimise_into)
+    try:
+        return OnnxRuntimeSession(sessions[0] if sessions else _session(path, options()), path)
+    except Exception as error:  # ONNX Runtime's exceptions share no public base but Exception
+        raise EngineError(f"onnxruntime cannot open {path}: {_first_line(error)}") from error
+
+
+def _options(
+    threads: int | None,
+    input_shapes: Mapping[str, tuple[int | str, ...]],
+    fixed: Mapping[str, int],
+    pack_weights: bool,
+) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.log_severity_level = 3  # errors come back as exceptions; warnings are for exporters
+    # With reuse, the planner hands a buffer on to the next tensor of the same shape. In a
+    # transformer that one is a block away: a buffer of every shape then lives to the last block,
+    # and ViT-B needs five times the memory. The pattern would reserve all of it once more.
+    options.enable_mem_reuse = False
+    options.enable_mem_pattern = False
+    if not pack_weights:
+        options.add_session_config_entry("session.disable_prepacking", "1")
     if threads is not None:
         options.intra_op_num_threads = threads
     dynamic = {size for shape in input_shapes.values() for size in shape if isinstance(size, str)}
     for name, size in fixed.items():
         if name in dynamic:
             options.add_free_dimension_override_by_name(name, size)
-    try:
-        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's exceptions share no public base but Exception
-        raise EngineError(f"onnxruntime cannot open {path}: {_first_line(error)}") from error
-    return OnnxRuntimeSession(session, path)
+    return options
+
+
+def _session(path: Path, options: ort.SessionOptions) -> ort.InferenceSession:
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 class OnnxRuntimeSession:

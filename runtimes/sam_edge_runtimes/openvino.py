@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import openvino as ov
+from numpy.typing import NDArray
 
+from sam_edge_runtimes.compiled import drop, entry_of, keep
 from sam_edge_runtimes.errors import EngineError
 from sam_edge_runtimes.session import Float32
+
+BLOB, NAMES = "model.blob", "outputs.json"
 
 
 def open_graph(
@@ -20,8 +26,10 @@ def open_graph(
     threads: int | None,
     input_shapes: Mapping[str, tuple[int | str, ...]],
     fixed: Mapping[str, int],
+    pack_weights: bool,
+    cache: Path | None,
 ) -> OpenVinoSession:
-    """Open an ONNX file; see ``sam_edge_runtimes.open_session``.
+    """Open an ONNX file; see ``sam_edge_runtimes.open_session``. Weights are always packed.
 
     Raises:
         EngineError: if OpenVINO refuses the graph.
@@ -33,8 +41,14 @@ def open_graph(
     }
     if threads is not None:
         config["INFERENCE_NUM_THREADS"] = threads
+    core = ov.Core()
+    entry = None if cache is None else entry_of(cache, "openvino", ov.__version__, fixed)
+    if entry is not None and (entry / BLOB).is_file():
+        try:
+            return _import(core, entry, path, config)
+        except (RuntimeError, OSError, ValueError) as error:
+            drop(entry, error)
     try:
-        core = ov.Core()
         model = core.read_model(path)
         shapes = {
             name: ov.PartialShape(
@@ -50,17 +64,64 @@ def open_graph(
         compiled = core.compile_model(model, "CPU", config)
     except RuntimeError as error:
         raise EngineError(f"openvino cannot open {path}: {_last_line(error)}") from error
+    if entry is not None:
+        del model  # its weights, before they are written from the compiled one
+        keep(entry, lambda folder: _export(compiled, outputs, folder))
     return OpenVinoSession(compiled, path, outputs)
 
 
-class OpenVinoSession:
-    """A graph opened by OpenVINO. A request serves one thread at a time, so it keeps a pool."""
+def _import(core: ov.Core, entry: Path, path: Path, config: dict[str, Any]) -> OpenVinoSession:
+    outputs = json.loads((entry / NAMES).read_text(encoding="utf-8"))
+    # Mapped, not read: the weights in it are paged in as they are packed.
+    blob = np.memmap(entry / BLOB, np.uint8, "c")
+    compiled = core.import_model(ov.Tensor(blob, shared_memory=True), "CPU", config)
+    return OpenVinoSession(compiled, path, outputs, blob)
 
-    def __init__(self, compiled: ov.CompiledModel, path: Path, outputs: list[str]) -> None:
+
+def _export(compiled: ov.CompiledModel, outputs: list[str], folder: Path) -> None:
+    with (folder / BLOB).open("wb") as file:
+        compiled.export_model(_IntoFile(file))
+    (folder / NAMES).write_text(json.dumps(outputs), encoding="utf-8")
+
+
+class _IntoFile(io.BytesIO):
+    """A BytesIO, which OpenVINO insists on, that holds nothing: a blob is as large as its model."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        super().__init__()
+        self._file = file
+
+    def write(self, data: bytes, /) -> int:  # type: ignore[override]
+        return self._file.write(data)
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+class OpenVinoSession:
+    """A graph opened by OpenVINO. A request serves one thread at a time, so it keeps a pool.
+
+    ``blob`` is memory that the compiled model points into, and must live as long.
+    """
+
+    def __init__(
+        self,
+        compiled: ov.CompiledModel,
+        path: Path,
+        outputs: list[str],
+        blob: NDArray[np.uint8] | None = None,
+    ) -> None:
         self._compiled = compiled
         self._path = path
         self._idle: SimpleQueue[ov.InferRequest] = SimpleQueue()
         self._outputs = outputs
+        self._blob = blob
 
     def run(self, feeds: Mapping[str, Float32]) -> dict[str, Float32]:
         """Run the graph once; see ``Session.run``."""

@@ -1,7 +1,8 @@
 """Where downloads, bundles made of them and measurements stay: the user's cache.
 
 ``checkpoints/SHA256/FILE`` is content-addressed: what lies there was checked before it was moved.
-``bundles/NAME-PRECISION`` are exports of named models.
+``bundles/NAME-PRECISION`` are exports of named models. ``compiled/SHA256`` is what engines made of
+a graph, for this machine.
 """
 
 from __future__ import annotations
@@ -43,3 +44,8 @@ def is_complete(checkpoint: Checkpoint, path: Path) -> bool:
 def bundle_path(name: str, precision: str) -> Path:
     """Return where the export of a named model is kept. It may not exist yet."""
     return cache_directory() / "bundles" / f"{name}-{precision}"
+
+
+def compiled_directory(sha256: str) -> Path:
+    """Return where what engines made of a graph is kept, by the graph's hash."""
+    return cache_directory() / "compiled" / sha256[:16]

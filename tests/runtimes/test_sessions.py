@@ -13,6 +13,7 @@ from sam_edge_runtimes import (
     choose_engine,
     open_session,
 )
+from sam_edge_runtimes.compiled import entry_of, keep
 from sam_edge_runtimes.fake import FakeSession
 
 ENGINES = [
@@ -152,3 +153,88 @@ def test_the_fake_is_as_strict_as_an_engine():
     session = FakeSession(lambda feeds: {})
     with pytest.raises(TypeError, match="float32"):
         session.run({"x": np.zeros(1)})
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_an_engine_made_of_a_graph_is_kept_and_gives_the_same(engine, doubling, tmp_path):
+    cache = tmp_path / "compiled" / "doubling"
+    x = np.arange(4, dtype=np.float32).reshape(2, 2)
+    shapes = {"x": ("batch", 2)}
+    first = open_session(engine, doubling, input_shapes=shapes, cache=cache)
+    (entry,) = cache.iterdir()
+    assert entry.name.startswith(f"{engine}-{sam_edge_runtimes.engine_version(engine)[:6]}")
+    written = {file.name: file.stat().st_mtime_ns for file in entry.iterdir()}
+    doubling.unlink()  # from here on only what was kept can answer
+    second = open_session(engine, doubling, input_shapes=shapes, cache=cache)
+    np.testing.assert_array_equal(first.run({"x": x})["y"], second.run({"x": x})["y"])
+    assert {file.name: file.stat().st_mtime_ns for file in entry.iterdir()} == written
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_was_kept_for_one_shape_is_not_used_for_another(engine, doubling, tmp_path):
+    cache = tmp_path / "cache"
+    shapes = {"x": ("batch", 2)}
+    for rows in (1, 3):
+        session = open_session(
+            engine, doubling, input_shapes=shapes, fixed={"batch": rows}, cache=cache
+        )
+        assert session.run({"x": np.ones((rows, 2), np.float32)})["y"].shape == (rows, 2)
+    assert len(list(cache.iterdir())) == 2
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("damage", [b"", b"nonsense" * 10], ids=["empty", "nonsense"])
+def test_a_damaged_entry_is_made_again(engine, damage, doubling, tmp_path):
+    cache = tmp_path / "cache"
+    open_session(engine, doubling, cache=cache)
+    (entry,) = cache.iterdir()
+    for file in entry.iterdir():
+        file.write_bytes(damage)
+    session = open_session(engine, doubling, cache=cache)
+    assert session.run({"x": np.ones((1, 2), np.float32)})["y"].tolist() == [[2.0, 2.0]]
+    assert any(file.read_bytes() != damage for file in entry.iterdir())
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_entries_of_another_version_make_room_and_others_stay(engine, doubling, tmp_path):
+    cache = tmp_path / "cache"
+    old = cache / f"{engine}-0.0.1-0123456789abcdef"
+    stranger = cache / "somebody-0.0.1-0123456789abcdef"
+    for folder in (old, stranger):
+        folder.mkdir(parents=True)
+    open_session(engine, doubling, cache=cache)
+    assert not old.exists()
+    assert stranger.exists()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_cache_that_cannot_be_written_is_done_without(engine, doubling, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    session = open_session(engine, doubling, cache=tmp_path / "file" / "cache")
+    assert session.run({"x": np.ones((1, 2), np.float32)})["y"].tolist() == [[2.0, 2.0]]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_threads_that_open_at_once_share_one_entry(engine, doubling, tmp_path):
+    cache = tmp_path / "cache"
+    with ThreadPoolExecutor(4) as pool:
+        sessions = list(pool.map(lambda _: open_session(engine, doubling, cache=cache), range(4)))
+    (entry,) = cache.iterdir()
+    assert list(entry.iterdir())
+    for session in sessions:
+        assert session.run({"x": np.ones((1, 2), np.float32)})["y"].tolist() == [[2.0, 2.0]]
+
+
+def test_a_writer_that_fails_leaves_nothing(tmp_path):
+    def write(folder):
+        (folder / "half").write_text("half")
+        raise OSError("No space left on device")
+
+    keep(tmp_path / "cache" / "engine-1-a", write)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_an_entry_belongs_to_a_processor(tmp_path, monkeypatch):
+    here = entry_of(tmp_path, "engine", "1", {"batch": 1})
+    monkeypatch.setattr("sam_edge_runtimes.compiled.processor", lambda: "another one")
+    assert entry_of(tmp_path, "engine", "1", {"batch": 1}) != here

@@ -23,7 +23,7 @@ def import_libraries(request: Request) -> None:
 
 
 def load(request: Request) -> ModelSubject:
-    """Open both graphs."""
+    """Open both graphs, as a machine does that has never seen them."""
     from sam_edge.model import Model, graph_opener
     from sam_edge.spec import IMAGE_ENCODER, PROMPT_ENCODER_MASK_DECODER, read_spec
     from sam_edge_runtimes import engine_version
@@ -31,7 +31,7 @@ def load(request: Request) -> ModelSubject:
     directory, engine = Path(request.model), request.backend
     spec = read_spec(directory)
     encoder, decoder = (
-        graph_opener(directory, spec, role, engine, request.threads)()
+        graph_opener(directory, spec, role, engine, request.threads, cache=False)()
         for role in (IMAGE_ENCODER, PROMPT_ENCODER_MASK_DECODER)
     )
 

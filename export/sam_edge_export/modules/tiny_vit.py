@@ -16,9 +16,15 @@ from torch.nn import functional as F
 
 from sam_edge_export.modules.image_encoder import LayerNorm2d, in_windows
 
+STRIP_ROWS = 64
+"""Rows of the expanded map of an ``MBConv`` that exist at once."""
+
 
 class Conv2dBN(nn.Sequential):
     """Convolution ``c`` and BatchNorm ``bn``, which export folds into one."""
+
+    c: nn.Conv2d
+    bn: nn.BatchNorm2d
 
     def __init__(
         self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1
@@ -46,19 +52,37 @@ class PatchEmbed(nn.Module):
 
 
 class MBConv(nn.Module):
-    """Inverted residual: expand, depthwise, reduce."""
+    """Inverted residual: expand, depthwise, reduce.
 
-    def __init__(self, width: int, expansion: int = 4) -> None:
+    The expanded map is the largest tensor of the whole encoder, so it is made in strips of rows.
+    Each strip is expanded with one more row on either side, which its depthwise convolution needs:
+    exact, and the strips fit a cache.
+    """
+
+    def __init__(self, width: int, side: int, expansion: int = 4) -> None:
         super().__init__()
         hidden = width * expansion
         self.conv1 = Conv2dBN(width, hidden)
         self.conv2 = Conv2dBN(hidden, hidden, 3, groups=hidden)
         self.conv3 = Conv2dBN(hidden, width)
+        self.side = side
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[B, width, H, W]`` to the same shape."""
-        y = F.gelu(self.conv2(F.gelu(self.conv1(x))))
-        return F.gelu(x + self.conv3(y))
+        """``[B, width, side, side]`` to the same shape."""
+        strips = []
+        for start in range(0, self.side, STRIP_ROWS):
+            end = min(start + STRIP_ROWS, self.side)
+            above, below = min(start, 1), min(self.side - end, 1)
+            y = F.gelu(self.conv1(x[:, :, start - above : end + below]))
+            y = self._depthwise(F.pad(y, (0, 0, 1 - above, 1 - below)))
+            strips.append(F.gelu(x[:, :, start:end] + self.conv3(F.gelu(y))))
+        return torch.cat(strips, 2) if len(strips) > 1 else strips[0]
+
+    def _depthwise(self, x: Tensor) -> Tensor:
+        """Convolve rows that have their neighbours already: padded at the sides only."""
+        conv, norm = self.conv2.c, self.conv2.bn
+        out: Tensor = norm(F.conv2d(x, conv.weight, padding=(0, 1), groups=conv.groups))
+        return out
 
 
 class PatchMerging(nn.Module):
@@ -176,7 +200,7 @@ class TinyViT(nn.Module):
         for stage in range(4):
             width = widths[stage]
             blocks: list[nn.Module] = [
-                MBConv(width)
+                MBConv(width, sides[0])
                 if stage == 0
                 else TinyViTBlock(width, heads[stage], windows[stage], sides[stage])
                 for _ in range(depths[stage])
