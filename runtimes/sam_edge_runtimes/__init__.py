@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sam_edge_runtimes.errors import EngineError, MissingDependencyError
+from sam_edge_runtimes.memory import give_back_freed
 from sam_edge_runtimes.session import DeferredSession, Float32, Session
 
 __all__ = [
@@ -92,6 +93,7 @@ def open_session(
         pack_weights=pack_weights,
         cache=cache,
     )
+    give_back_freed()
     return session
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from sam_edge_runtimes.compiled import drop, entry_of, keep
 from sam_edge_runtimes.errors import EngineError
+from sam_edge_runtimes.memory import give_back_freed
 from sam_edge_runtimes.session import Float32
 
 BLOB, NAMES = "model.blob", "outputs.json"
@@ -50,6 +51,7 @@ def open_graph(
             drop(entry, error)
     try:
         model = core.read_model(path)
+        give_back_freed()  # what parsing left, before compiling needs as much again
         shapes = {
             name: ov.PartialShape(
                 [size if isinstance(size, int) else fixed.get(size, -1) for size in shape]

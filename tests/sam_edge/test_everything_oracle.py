@@ -37,26 +37,11 @@ def model(checkpoint, tmp_path_factory):
 @pytest.fixture(scope="module")
 def official(checkpoint):
     """The official generator around nano's encoder and the official decoder."""
-    from sam_edge_export.checkpoints import load_checkpoint
-    from sam_edge_export.modules.sam import PIXEL_MEAN, PIXEL_STD
-    from tests.export import standins
+    from sam_edge_benchmarks.subjects.nano import official_nano
 
-    standins.install()
+    sam = official_nano(checkpoint)
     from segment_anything import SamAutomaticMaskGenerator as Official
-    from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 
-    ours, _ = load_checkpoint(checkpoint)
-    side = ours.image_size
-    encoder = ours.image_encoder
-    encoder.img_size = side
-    prompts = PromptEncoder(256, (side // 16, side // 16), (side, side), mask_in_chans=16)
-    decoder = MaskDecoder(
-        transformer_dim=256,
-        transformer=TwoWayTransformer(depth=2, embedding_dim=256, mlp_dim=2048, num_heads=8),
-    )
-    prompts.load_state_dict(ours.prompt_encoder.state_dict())
-    decoder.load_state_dict(ours.mask_decoder.state_dict())
-    sam = Sam(encoder, prompts, decoder, list(PIXEL_MEAN), list(PIXEL_STD)).eval()
     return Official(sam, points_per_batch=25, **KNOBS)
 
 

@@ -78,6 +78,26 @@ def test_low_memory_changes_no_mask(model, embedding):
     assert np.array_equal(result.masks, model.decode(embedding, points=[EYE]).masks)
 
 
+def test_a_kept_model_changes_no_mask_and_needs_no_graph(model, embedding, tmp_path, monkeypatch):
+    monkeypatch.setenv("SAM_EDGE_CACHE", str(tmp_path))
+    for memory in ("normal", "low"):
+        for _ in range(2):  # the second one finds what the first one kept
+            again = sam_edge.load_model(runtime=model.engine, threads=2, memory=memory)
+            result = again.decode(again.encode_image(PHOTO), points=[EYE])
+            assert np.array_equal(result.masks, model.decode(embedding, points=[EYE]).masks)
+    assert len(list((tmp_path / "compiled").glob(f"*/{model.engine}-*"))) == 2
+    apart = tmp_path / "apart"
+    monkeypatch.setenv("SAM_EDGE_CACHE", str(apart))
+    sam_edge.load_model(runtime=model.engine, threads=2, cache=False).encode_image(PHOTO)
+    assert not apart.exists()
+
+
+def test_low_memory_prefers_the_engine_that_needs_less(model, tmp_path, monkeypatch):
+    monkeypatch.setenv("SAM_EDGE_CACHE", str(tmp_path))
+    remember_fastest(model.spec, {model.engine: 0.1})
+    assert sam_edge.load_model(memory="low").engine == choose_engine("auto")
+
+
 def test_auto_takes_what_was_measured_fastest_and_says_so(model, tmp_path, monkeypatch):
     monkeypatch.setenv("SAM_EDGE_CACHE", str(tmp_path))
     assert sam_edge.load_model().engine == choose_engine("auto")

@@ -72,9 +72,6 @@ class MaskDecoder(nn.Module):
         image = (image_embeddings + dense).flatten(2).transpose(1, 2)
         positions = image_pe.flatten(2).transpose(1, 2)
         decoded, image = self.transformer(image, positions, tokens)
-        height, width = image_embeddings.shape[-2:]
-        image = image.transpose(1, 2).reshape(tokens.shape[0], -1, height, width)
-        upscaled = self.output_upscaling(image)
         weights = torch.stack(
             [
                 mlp(decoded[:, 1 + index])
@@ -82,7 +79,33 @@ class MaskDecoder(nn.Module):
             ],
             dim=1,
         )
-        masks = weights @ upscaled.flatten(2)
-        masks = masks.reshape(tokens.shape[0], MASKS, 4 * height, 4 * width)
+        height, width = image_embeddings.shape[-2:]
+        masks = self._upscaled(image) @ weights.transpose(1, 2)[:, None]
+        # Each cell holds 4 x 4 pixels: two by two, each of them two by two again.
+        masks = masks.reshape(-1, height, width, 2, 2, 2, 2, MASKS)
+        masks = masks.permute(0, 7, 1, 3, 5, 2, 4, 6)
+        masks = masks.reshape(-1, MASKS, 4 * height, 4 * width)
         scores: Tensor = self.iou_prediction_head(decoded[:, 0])
         return masks, scores
+
+    def _upscaled(self, image: Tensor) -> Tensor:
+        """``[B, h*w, 256]`` to ``[B, h*w, 16, 32]``: 16 pixels a cell, channels last.
+
+        A transposed convolution whose stride is its kernel is a linear layer of each cell, so
+        ``output_upscaling`` needs no map of channels first: nothing is moved but the masks.
+        """
+        up1, norm, _, up2, _ = self.output_upscaling
+        assert isinstance(up1, nn.ConvTranspose2d)
+        assert isinstance(norm, LayerNorm2d)
+        assert isinstance(up2, nn.ConvTranspose2d)
+        batch, cells, _ = image.shape
+        x = _cell_linear(up1, image).reshape(batch, cells, 4, -1)
+        x = F.gelu(F.layer_norm(x, norm.weight.shape, norm.weight, norm.bias, norm.eps))
+        return F.gelu(_cell_linear(up2, x)).reshape(batch, cells, 16, -1)
+
+
+def _cell_linear(up: nn.ConvTranspose2d, x: Tensor) -> Tensor:
+    """``[..., in]`` to ``[..., 2 * 2 * out]``, the cell's rows, columns, channels."""
+    weight = up.weight.permute(2, 3, 1, 0).flatten(0, 2)
+    assert up.bias is not None
+    return F.linear(x, weight, up.bias.repeat(4))

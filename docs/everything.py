@@ -1,0 +1,123 @@
+"""Measure "everything" beside the official generator, both around the model in the box.
+
+    python docs/everything.py        # needs minutes; writes docs/techniques/everything.json
+
+The official generator runs around nano's own encoder module and the official prompt encoder and
+decoder with nano's weights: the same model, the same knobs, the same machine, in turn. Encoding is
+counted on both sides. nano scores its masks lower than a large SAM does, so the two thresholds are
+lower than the official defaults; the grid is the official 32 x 32 points.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import sam_edge
+from sam_edge.automatic import SamAutomaticMaskGenerator
+from sam_edge.everything.evaluate import iou
+from sam_edge.image import RgbImage, read_image
+from sam_edge_benchmarks.subjects.nano import official_nano
+from sam_edge_runtimes import ENGINES
+
+ROOT = Path(__file__).parents[1]
+CHECKPOINT = ROOT / "export" / "training" / "nano.safetensors"
+RESULT = Path(__file__).parent / "techniques" / "everything.json"
+KNOBS: dict[str, Any] = {"pred_iou_thresh": 0.3, "stability_score_thresh": 0.5}
+THREADS = 2
+
+Generate = Callable[[RgbImage], list[Any]]
+
+
+def main() -> None:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--photos", type=int, default=2, help="of those in the box")
+    arguments = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = str(THREADS)
+    torch.set_num_threads(THREADS)
+    subjects = generators()
+    folder = Path(str(files("sam_edge") / "assets" / "photos"))
+    report = {}
+    for path in sorted(folder.glob("*.jpg"))[: arguments.photos]:
+        photo = read_image(path)
+        runs: dict[str, list[tuple[float, float]]] = {name: [] for name in subjects}
+        masks: dict[str, list[dict[str, Any]]] = {}
+        for _ in range(arguments.rounds):
+            for name, generate in subjects.items():
+                wall, cpu = time.perf_counter(), time.process_time()
+                masks[name] = generate(photo)
+                runs[name].append((time.perf_counter() - wall, time.process_time() - cpu))
+        report[path.name] = {
+            "size": list(photo.shape[:2]),
+            "subjects": {
+                name: {
+                    "wall_s": [wall for wall, _ in runs[name]],
+                    "cpu_s": [cpu for _, cpu in runs[name]],
+                    "masks": len(masks[name]),
+                    **agreement(masks["official"], masks[name]),
+                }
+                for name in subjects
+            },
+        }
+        print(path.name, summary(report[path.name]), sep="\n", file=sys.stderr, flush=True)
+    record = {"knobs": KNOBS, "points_per_side": 32, "threads": THREADS, "photos": report}
+    RESULT.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def generators() -> dict[str, Generate]:
+    """The official generator, and ours on every engine, whole and coarse first."""
+    from segment_anything import SamAutomaticMaskGenerator as Official
+
+    sam = official_nano(CHECKPOINT)
+    subjects: dict[str, Generate] = {"official": Official(sam, **KNOBS).generate}
+    for engine in ENGINES:
+        model = sam_edge.load_model(runtime=engine, threads=THREADS)
+        for label, coarse in (("", False), (", coarse first", True)):
+            generator = SamAutomaticMaskGenerator(model, coarse_first=coarse, **KNOBS)
+            subjects[f"{engine}{label}"] = generator.generate
+    return subjects
+
+
+def agreement(theirs: list[dict[str, Any]], ours: list[dict[str, Any]]) -> dict[str, float]:
+    """How many of the official masks were found, at two overlaps."""
+    best = [
+        max((iou(one["segmentation"], other["segmentation"]) for other in ours), default=0.0)
+        for one in theirs
+    ]
+    return {
+        f"found_at_{limit}": sum(overlap >= limit for overlap in best) / max(1, len(best))
+        for limit in (0.99, 0.9)
+    }
+
+
+def summary(entry: dict[str, Any]) -> str:
+    """One line a subject: ratios pair by pair against the official generator."""
+    official = entry["subjects"]["official"]
+    lines = []
+    for name, subject in entry["subjects"].items():
+        ratios = [
+            statistics.median(a / b for a, b in zip(official[key], subject[key], strict=True))
+            for key in ("wall_s", "cpu_s")
+        ]
+        lines.append(
+            f"  {name:<28} {statistics.median(subject['wall_s']):7.2f} s  {ratios[0]:5.1f}x wall "
+            f"{ratios[1]:5.1f}x cpu  {subject['masks']} masks, official ones found: "
+            f"{subject['found_at_0.99']:.0%} at IoU .99, {subject['found_at_0.9']:.0%} at .9"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,490 @@
+"""Measure what each technique brings to the image encoder, and write the table of performance.md.
+
+    python docs/techniques.py measure vit_b --rounds 3   # needs minutes, and all of the machine
+    python docs/techniques.py whole vit_b                # the whole model: cold start, low memory
+    python docs/techniques.py write                      # docs/techniques/*.json -> performance.md
+
+Every row runs in processes of its own, one a round, the rows in turn: the machine's speed drifts,
+so a row's time is divided by that of the official PyTorch encoder in the same round. Weights are
+seeded: time and memory do not depend on their values. Preprocessing is outside all of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "techniques"
+PAGE = HERE / "performance.md"
+THREADS = 2
+GFLOP = {"vit_b": 972, "vit_l": 2986, "vit_h": 5961, "mobile_sam": 77.5}
+"""Of one encoder pass at 1024 px, two for a multiply-add: linears, products, convolutions."""
+
+NO_REUSE = {"enable_mem_reuse": False, "enable_mem_pattern": False}
+NO_PACKING = {"session.disable_prepacking": "1"}
+
+Row = dict[str, Any]
+
+
+def rows(variant: str) -> list[Row]:
+    """Return what is measured: a label, the graph, the engine and its options."""
+    straight, ours, whole = "straight", "ours", "unstripped"
+    table: list[Row] = [
+        {"label": "official PyTorch, eager", "engine": "torch"},
+        {"label": "straight trace", "engine": "onnxruntime", "graph": straight},
+        {
+            "label": "straight trace, no buffer reuse",
+            "engine": "onnxruntime",
+            "graph": straight,
+            "options": NO_REUSE,
+        },
+        {"label": "our graph", "engine": "onnxruntime", "graph": ours},
+        {
+            "label": "our graph, no memory pattern",
+            "engine": "onnxruntime",
+            "graph": ours,
+            "options": {"enable_mem_pattern": False},
+        },
+        {
+            "label": "our graph, no buffer reuse either",
+            "engine": "onnxruntime",
+            "graph": ours,
+            "options": NO_REUSE,
+        },
+        {
+            "label": "our graph, weights not packed twice",
+            "engine": "onnxruntime",
+            "graph": ours,
+            "options": NO_REUSE | NO_PACKING,
+        },
+        {"label": "**as load_model opens it**", "engine": "onnxruntime", "graph": ours},
+        {"label": "straight trace", "engine": "openvino", "graph": straight},
+        {"label": "our graph", "engine": "openvino", "graph": ours},
+        {"label": "**as load_model opens it**", "engine": "openvino", "graph": ours},
+    ]
+    if variant == "mobile_sam":
+        table += [
+            {
+                "label": "our graph, its widest map whole instead of in strips",
+                "engine": "onnxruntime",
+                "graph": whole,
+                "options": NO_REUSE | NO_PACKING,
+            },
+            {
+                "label": "our graph, its widest map whole instead of in strips",
+                "engine": "openvino",
+                "graph": whole,
+            },
+        ]
+    if variant in ("vit_l", "vit_h"):
+        # minutes each: what the issue of their memory needs, and no more
+        keep = (0, 1, 7, 10)
+        table = [table[index] for index in keep]
+    return table
+
+
+def main() -> None:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    verbs = parser.add_subparsers(required=True)
+    measuring = verbs.add_parser("measure", help="measure one model")
+    measuring.add_argument("variant", choices=GFLOP)
+    measuring.add_argument("--rounds", type=int, default=3)
+    measuring.add_argument("--runs", type=int, default=3, help="timed runs in a process")
+    measuring.add_argument("--work", type=Path, help="where graphs are kept; default: temporary")
+    measuring.set_defaults(run=measure)
+    whole = verbs.add_parser("whole", help="cold start and memory of a whole bundle")
+    whole.add_argument("variant", choices=GFLOP)
+    whole.add_argument("--rounds", type=int, default=3)
+    whole.add_argument("--work", type=Path, help="as for measure")
+    whole.set_defaults(run=measure_whole)
+    one = verbs.add_parser("one", help="(one process of a measurement)")
+    one.add_argument("request")
+    one.set_defaults(
+        run=lambda arguments: print(json.dumps(run_one(json.loads(arguments.request))))
+    )
+    writing = verbs.add_parser("write", help="write the tables into performance.md")
+    writing.set_defaults(run=lambda _: write())
+    arguments = parser.parse_args()
+    arguments.run(arguments)
+
+
+def measure(arguments: argparse.Namespace) -> None:
+    """Measure every row in turn, ``rounds`` times, and write the JSON."""
+    with tempfile.TemporaryDirectory() as temporary:
+        work = arguments.work or Path(temporary)
+        work.mkdir(parents=True, exist_ok=True)
+        graphs = prepare(arguments.variant, work)
+        table = rows(arguments.variant)
+        for row in table:
+            row["rounds"] = []
+        for number in range(arguments.rounds):
+            for row in table:
+                request = {**row, **graphs, "runs": arguments.runs, "variant": arguments.variant}
+                row["rounds"].append(in_a_process(request))
+                print(number, row["engine"], row["label"], row["rounds"][-1], flush=True)
+    save(arguments.variant, arguments.variant, table)
+
+
+def measure_whole(arguments: argparse.Namespace) -> None:
+    """Open a bundle without a cache, with an empty one and with a full one; also in low memory."""
+    table: list[Row] = []
+    with tempfile.TemporaryDirectory() as temporary:
+        work = arguments.work or Path(temporary)
+        work.mkdir(parents=True, exist_ok=True)
+        bundle = prepare(arguments.variant, work)["bundle"]
+        for engine in ("onnxruntime", "openvino"):
+            for label, memory_mode, cache in STATES:
+                row: Row = {"engine": engine, "label": label, "rounds": []}
+                table.append(row)
+                for number in range(arguments.rounds):
+                    # "first" finds an empty cache each time; the others find what it left
+                    name = f"{engine}-{number}" if label == FIRST else f"{engine}-0"
+                    request = {
+                        "whole": bundle,
+                        "engine": engine,
+                        "memory": memory_mode,
+                        "cache": cache,
+                    }
+                    environment = {**os.environ, "SAM_EDGE_CACHE": f"{temporary}/{name}"}
+                    row["rounds"].append(in_a_process(request, environment))
+                    print(engine, label, row["rounds"][-1], flush=True)
+        save(f"{arguments.variant}-whole", arguments.variant, table)
+
+
+FIRST = "first, keeps what the engine made"
+STATES = (
+    ("without a cache", "normal", False),
+    (FIRST, "normal", True),
+    ("from the cache", "normal", True),
+    ("from the cache, low memory", "low", True),
+)
+
+
+def in_a_process(request: dict[str, Any], environment: dict[str, str] | None = None) -> Row:
+    """Run one measurement in a process of its own."""
+    command = [sys.executable, __file__, "one", json.dumps(request)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        sys.exit(f"{request}: {done.stderr[-2000:]}")
+    answer: Row = json.loads(done.stdout)
+    return answer
+
+
+def save(name: str, variant: str, table: list[Row]) -> None:
+    """Write a record."""
+    record = {
+        "variant": variant,
+        "image_size": 1024,
+        "threads": THREADS,
+        "machine": {"processor": processor(), "cores": os.cpu_count()},
+        "rows": table,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+def run_whole(request: dict[str, Any]) -> dict[str, Any]:
+    """Open both graphs, encode a photo, decode a click, twice."""
+    import sam_edge
+    from sam_edge.model import Model, graph_opener
+    from sam_edge.spec import IMAGE_ENCODER, PROMPT_ENCODER_MASK_DECODER, read_spec
+
+    directory, engine, cache = Path(request["whole"]), request["engine"], request["cache"]
+    photo = np.random.default_rng(0).integers(0, 256, (1200, 1800, 3), np.uint8)
+    facts = {}
+    if request["memory"] == "normal":
+        spec = read_spec(directory)
+        began = time.perf_counter()
+        encoder, decoder = (
+            graph_opener(directory, spec, role, engine, THREADS, cache)()
+            for role in (IMAGE_ENCODER, PROMPT_ENCODER_MASK_DECODER)
+        )
+        facts["load_s"] = time.perf_counter() - began
+        model = Model(spec, encoder, decoder, engine)
+    else:
+        model = sam_edge.load_model(directory, engine, THREADS, memory="low", cache=cache)
+    times = []
+    for _ in range(2):
+        began = time.perf_counter()
+        embedding = model.encode_image(photo)
+        times.append(time.perf_counter() - began)
+        model.decode(embedding, points=[(900, 600)])
+    return {**facts, "encode_s": times, **memory()}
+
+
+def prepare(variant: str, work: Path) -> dict[str, str]:
+    """Make the seeded checkpoint, the straight trace and our graphs, unless they are there."""
+    from sam_edge_export import trace
+    from sam_edge_export.checkpoints import load_checkpoint
+    from sam_edge_export.checkpoints.seeded import seeded_checkpoint
+    from sam_edge_export.modules import tiny_vit
+    from sam_edge_export.pipeline import export_bundle
+
+    checkpoint = work / f"seeded_{variant}.pth"
+    if not checkpoint.exists():
+        seeded_checkpoint(variant, 1024, 0, checkpoint)
+    bundle = work / f"{variant}-bundle"
+    paths = {"ours": bundle / "image_encoder.onnx", "unstripped": work / f"{variant}-whole.onnx"}
+    if not bundle.exists():
+        export_bundle(checkpoint, bundle, verify=False)
+    if variant == "mobile_sam" and not paths["unstripped"].exists():
+        rows_of_a_strip, tiny_vit.STRIP_ROWS = tiny_vit.STRIP_ROWS, 10**9
+        sam, _ = load_checkpoint(checkpoint, "auto", None)
+        trace.write_graph(trace.encoder(sam), paths["unstripped"], {}, half=False)
+        tiny_vit.STRIP_ROWS = rows_of_a_strip
+    straight = work / f"{variant}-straight"
+    if not straight.exists():
+        from sam_edge_benchmarks.subjects import naive_onnx
+
+        naive_onnx.prepare(
+            {
+                "checkpoint": str(checkpoint),
+                "variant": variant,
+                "image_size": 1024,
+                "precision": "fp32",
+                "output": str(straight),
+            }
+        )
+    return {
+        "checkpoint": str(checkpoint),
+        "bundle": str(bundle),
+        "straight": str(straight / "encoder.onnx"),
+        **{name: str(path) for name, path in paths.items()},
+    }
+
+
+def run_one(request: dict[str, Any]) -> dict[str, Any]:
+    """Load, warm up, run; say how long it took and how much memory this process needed."""
+    if "whole" in request:
+        return run_whole(request)
+    image = np.random.default_rng(0).standard_normal((1, 3, 1024, 1024)).astype(np.float32)
+    began = time.perf_counter()
+    own = "load_model" in request["label"]
+    encode, facts = (open_ours if own else OPENERS[request["engine"]])(request, image)
+    facts["load_s"] = time.perf_counter() - began
+    encode()
+    times = []
+    for _ in range(request["runs"]):
+        began = time.perf_counter()
+        encode()
+        times.append(time.perf_counter() - began)
+    return {"encode_s": times, **facts, **memory()}
+
+
+def open_torch(
+    request: dict[str, Any], image: NDArray[np.float32]
+) -> tuple[Callable[[], Any], dict[str, Any]]:
+    """The official encoder."""
+    import torch
+
+    from sam_edge_benchmarks.subjects import official
+
+    torch.set_num_threads(THREADS)
+    sam = official.build(request["variant"], 1024, request["checkpoint"])
+    tensor = torch.from_numpy(image)
+
+    def encode() -> None:
+        with torch.no_grad():
+            sam.image_encoder(tensor)
+
+    return encode, {"sgemm_gflop_s": sgemm()}
+
+
+def sgemm() -> dict[str, float]:
+    """What this machine reaches at this moment with a product of 3072 x 3072, by library."""
+    import onnx
+    import onnxruntime
+    import torch
+
+    side = 3072
+    square = np.random.default_rng(0).random((side, side), np.float32)
+    tensor = torch.from_numpy(square)
+    value = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, (side, side))
+        for name in "ab"
+    ]
+    node = onnx.helper.make_node("MatMul", ["a", "a"], ["b"])
+    graph = onnx.helper.make_graph([node], "sgemm", value[:1], value[1:])
+    opset = onnx.helper.make_opsetid("", 17)
+    model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=8)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = THREADS
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    products: dict[str, Callable[[], Any]] = {
+        "torch": lambda: torch.mm(tensor, tensor),
+        "onnxruntime": lambda: session.run(None, {"a": square}),
+    }
+    rates = {}
+    for name, product in products.items():
+        times = []
+        for _ in range(6):
+            began = time.perf_counter()
+            product()
+            times.append(time.perf_counter() - began)
+        rates[name] = 2e-9 * side**3 / min(times)
+    return rates
+
+
+def open_ours(
+    request: dict[str, Any], image: NDArray[np.float32]
+) -> tuple[Callable[[], Any], dict[str, Any]]:
+    """A graph as ``load_model`` opens it for the first time."""
+    from sam_edge_runtimes import open_session
+
+    session = open_session(
+        request["engine"],
+        Path(request[request["graph"]]),
+        threads=THREADS,
+        input_shapes={"image": ("batch", 3, 1024, 1024)},
+        fixed={"batch": 1},
+        pack_weights=False,
+    )
+    return lambda: session.run({"image": image}), {}
+
+
+def open_onnxruntime(
+    request: dict[str, Any], image: NDArray[np.float32]
+) -> tuple[Callable[[], Any], dict[str, Any]]:
+    """A graph with ONNX Runtime's defaults but for the options of the row."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = THREADS, 3
+    for name, value in request.get("options", {}).items():
+        if "." in name:
+            options.add_session_config_entry(name, value)
+        else:
+            setattr(options, name, value)
+    options.add_free_dimension_override_by_name("batch", 1)
+    session = onnxruntime.InferenceSession(
+        request[request["graph"]], options, providers=["CPUExecutionProvider"]
+    )
+    return lambda: session.run(None, {"image": image}), {}
+
+
+def open_openvino(
+    request: dict[str, Any], image: NDArray[np.float32]
+) -> tuple[Callable[[], Any], dict[str, Any]]:
+    """A graph on OpenVINO in float32."""
+    import openvino
+
+    core = openvino.Core()
+    model = core.read_model(request[request["graph"]])
+    model.reshape({"image": list(image.shape)})
+    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    compiled = core.compile_model(model, "CPU", {**settings, "INFERENCE_NUM_THREADS": THREADS})
+    del model
+    inference = compiled.create_infer_request()
+    return lambda: inference.infer({"image": image}, share_inputs=True), {}
+
+
+OPENERS = {"torch": open_torch, "onnxruntime": open_onnxruntime, "openvino": open_openvino}
+
+
+def memory() -> dict[str, float]:
+    """Return this process's peak RSS and its anonymous part now, in MB (Linux)."""
+    status = Path("/proc/self/status").read_text()
+    fields = dict(line.split(":", 1) for line in status.splitlines())
+    return {
+        "peak_rss_mb": int(fields["VmHWM"].split()[0]) / 1e3,
+        "anonymous_mb": int(fields["RssAnon"].split()[0]) / 1e3,
+    }
+
+
+def processor() -> str:
+    """Name the processor."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def write() -> None:
+    """Put the tables of every record between the marks of the page."""
+    page = PAGE.read_text()
+    for mark, names, text in (
+        ("techniques", GFLOP, text_of),
+        ("whole", [f"{variant}-whole" for variant in GFLOP], text_of_whole),
+    ):
+        found = [path for name in names if (path := RESULTS / f"{name}.json").exists()]
+        tables = "\n".join(text(json.loads(path.read_text())) for path in found)
+        before, begin, rest = page.partition(f"<!-- {mark} -->")
+        _, end, after = rest.partition(f"<!-- /{mark} -->")
+        page = f"{before}{begin}\n{tables}{end}{after}"
+    PAGE.write_text(page)
+
+
+def text_of_whole(record: dict[str, Any]) -> str:
+    """Return one model's table of cold start and memory as Markdown."""
+    lines = [
+        f"**{record['variant']}**, {record['image_size']} px, {record['threads']} threads, "
+        f"{record['machine']['processor']}",
+        "",
+        "| engine | opened | load ms | encode ms | peak RSS MB | anonymous MB |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in record["rows"]:
+        middle = {
+            key: statistics.median(entry[key] for entry in row["rounds"])
+            for key in ("load_s", "peak_rss_mb", "anonymous_mb")
+            if key in row["rounds"][0]
+        }
+        load = f"{middle['load_s'] * 1e3:.0f}" if "load_s" in middle else "each photo"
+        encode = statistics.median(entry["encode_s"][-1] for entry in row["rounds"])
+        lines.append(
+            f"| {row['engine']} | {row['label']} | {load} | {encode * 1e3:.0f} | "
+            f"{middle['peak_rss_mb']:.0f} | {middle['anonymous_mb']:.0f} |"
+        )
+    return "\n".join(lines) + "\n\n"
+
+
+def text_of(record: dict[str, Any]) -> str:
+    """Return one model's table as Markdown."""
+    reference = record["rows"][0]["rounds"]
+    peak = statistics.median(max(entry["sgemm_gflop_s"].values()) for entry in reference)
+    lines = [
+        f"**{record['variant']}**, {record['image_size']} px, {record['threads']} threads, "
+        f"{record['machine']['processor']}, {len(reference)} rounds; sgemm {peak:.0f} GFLOP/s",
+        "",
+        "| engine | what | encode ms | faster than eager | of the sgemm peak | peak RSS MB | "
+        "anonymous MB |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in record["rows"]:
+        seconds = [statistics.median(entry["encode_s"]) for entry in row["rounds"]]
+        ratios = [
+            statistics.median(theirs["encode_s"]) / ours
+            for theirs, ours in zip(reference, seconds, strict=True)
+        ]
+        middle = statistics.median(seconds)
+        share = GFLOP[record["variant"]] / middle / peak
+        rss, anonymous = (
+            statistics.median(entry[key] for entry in row["rounds"])
+            for key in ("peak_rss_mb", "anonymous_mb")
+        )
+        lines.append(
+            f"| {row['engine']} | {row['label']} | {middle * 1e3:.0f} | "
+            f"{statistics.median(ratios):.2f}x | {share:.0%} | {rss:.0f} | {anonymous:.0f} |"
+        )
+    return "\n".join(lines) + "\n\n"
+
+
+if __name__ == "__main__":
+    main()
