@@ -211,7 +211,7 @@ def run_whole(request: dict[str, Any]) -> dict[str, Any]:
         spec = read_spec(directory)
         began = time.perf_counter()
         encoder, decoder = (
-            graph_opener(directory, spec, role, engine, THREADS, cache)()
+            graph_opener(directory, spec, role, engine, THREADS, cache=cache)()
             for role in (IMAGE_ENCODER, PROMPT_ENCODER_MASK_DECODER)
         )
         facts["load_s"] = time.perf_counter() - began

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, Protocol
@@ -296,13 +297,21 @@ def load_model(
     engine = choose_engine(runtime) if memory == "low" else _engine(runtime, spec)
     logger.info("%s runs on %s", directory, engine)
 
+    opener = partial(
+        graph_opener,
+        directory,
+        spec,
+        engine=engine,
+        threads=threads,
+        # ONNX Runtime keeps an arena even after its session is closed
+        shrink=memory == "low",
+        cache=cache,
+    )
     encoder = DeferredSession(
-        graph_opener(directory, spec, IMAGE_ENCODER, engine, threads, cache),
+        opener(role=IMAGE_ENCODER),
         keep=memory == "normal",
     )
-    decoder = DeferredSession(
-        graph_opener(directory, spec, PROMPT_ENCODER_MASK_DECODER, engine, threads, cache)
-    )
+    decoder = DeferredSession(opener(role=PROMPT_ENCODER_MASK_DECODER))
     return Model(spec, encoder, decoder, engine)
 
 
@@ -312,6 +321,8 @@ def graph_opener(
     role: str,
     engine: str,
     threads: int | None,
+    *,
+    shrink: bool = False,
     cache: bool = True,
 ) -> Callable[[], Session]:
     """Return what opens one graph of a bundle as ``Model`` runs it.
@@ -322,6 +333,7 @@ def graph_opener(
         role: as in the manifest.
         engine: an installed one.
         threads: how many one run may use; None leaves it to the engine.
+        shrink: give the engine's working memory back after each run.
         cache: as in ``load_model``.
 
     Raises:
@@ -343,6 +355,7 @@ def graph_opener(
         fixed=fixed,
         # An encoder's products have thousands of rows: packing gains nothing there.
         pack_weights=role != IMAGE_ENCODER,
+        shrink=shrink,
         cache=compiled_directory(graph.sha256) if cache else None,
     )
 

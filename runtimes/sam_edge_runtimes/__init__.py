@@ -63,6 +63,7 @@ def open_session(
     input_shapes: Mapping[str, tuple[int | str, ...]] | None = None,
     fixed: Mapping[str, int] | None = None,
     pack_weights: bool = True,
+    shrink: bool = False,
     cache: Path | None = None,
 ) -> Session:
     """Open a graph file on an engine. An engine that cannot open it never becomes another one.
@@ -76,6 +77,7 @@ def open_session(
             dimension plans its memory and picks its kernels once.
         pack_weights: keep a second copy of the weights in the order that the kernels read, where
             the engine leaves a choice. Products of few rows need it; those of thousands do not.
+        shrink: give working memory back after each run, where the engine can; slower.
         cache: the graph's own folder for what the engine makes of it; it opens faster the next
             time. Its name must change with the graph's bytes.
 
@@ -91,6 +93,7 @@ def open_session(
         input_shapes=input_shapes or {},
         fixed=fixed or {},
         pack_weights=pack_weights,
+        shrink=shrink,
         cache=cache,
     )
     give_back_freed()

@@ -22,6 +22,7 @@ def open_graph(
     input_shapes: Mapping[str, tuple[int | str, ...]],
     fixed: Mapping[str, int],
     pack_weights: bool,
+    shrink: bool,
     cache: Path | None,
 ) -> OnnxRuntimeSession:
     """Open an ONNX file; see ``sam_edge_runtimes.open_session``.
@@ -35,7 +36,7 @@ def open_graph(
         kept = options()
         kept.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
-            return OnnxRuntimeSession(_session(entry / GRAPH, kept), path)
+            return OnnxRuntimeSession(_session(entry / GRAPH, kept), path, shrink)
         except Exception as error:
             drop(entry, error)
     sessions: list[ort.InferenceSession] = []
@@ -55,7 +56,8 @@ def open_graph(
     if entry is not None:
         keep(entry, optimise_into)
     try:
-        return OnnxRuntimeSession(sessions[0] if sessions else _session(path, options()), path)
+        session = sessions[0] if sessions else _session(path, options())
+        return OnnxRuntimeSession(session, path, shrink)
     except Exception as error:  # ONNX Runtime's exceptions share no public base but Exception
         raise EngineError(f"onnxruntime cannot open {path}: {_first_line(error)}") from error
 
@@ -89,9 +91,16 @@ def _session(path: Path, options: ort.SessionOptions) -> ort.InferenceSession:
 
 
 class OnnxRuntimeSession:
-    """A graph opened by ONNX Runtime, whose ``run`` is safe to call from several threads."""
+    """A graph opened by ONNX Runtime, whose ``run`` is safe to call from several threads.
 
-    def __init__(self, session: ort.InferenceSession, path: Path) -> None:
+    ``shrink``: empty the arena after each run.
+    """
+
+    def __init__(self, session: ort.InferenceSession, path: Path, shrink: bool) -> None:
+        self._options = None
+        if shrink:
+            self._options = ort.RunOptions()
+            self._options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self._session = session
         self._path = path
         self._outputs = [output.name for output in session.get_outputs()]
@@ -99,7 +108,7 @@ class OnnxRuntimeSession:
     def run(self, feeds: Mapping[str, Float32]) -> dict[str, Float32]:
         """Run the graph once; see ``Session.run``."""
         try:
-            arrays = self._session.run(self._outputs, dict(feeds))
+            arrays = self._session.run(self._outputs, dict(feeds), self._options)
         except Exception as error:
             raise EngineError(f"onnxruntime on {self._path}: {_first_line(error)}") from error
         return dict(zip(self._outputs, arrays, strict=True))

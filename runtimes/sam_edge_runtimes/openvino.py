@@ -28,9 +28,13 @@ def open_graph(
     input_shapes: Mapping[str, tuple[int | str, ...]],
     fixed: Mapping[str, int],
     pack_weights: bool,
+    shrink: bool,
     cache: Path | None,
 ) -> OpenVinoSession:
-    """Open an ONNX file; see ``sam_edge_runtimes.open_session``. Weights are always packed.
+    """Open an ONNX file; see ``sam_edge_runtimes.open_session``.
+
+    OpenVINO always packs weights, and keeps a request's memory: ``pack_weights`` and ``shrink``
+    change nothing.
 
     Raises:
         EngineError: if OpenVINO refuses the graph.

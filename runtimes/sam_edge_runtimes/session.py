@@ -9,6 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sam_edge_runtimes.memory import give_back_freed
+
 Float32 = NDArray[np.float32]
 
 
@@ -52,7 +54,9 @@ class DeferredSession:
         """Open the graph if it is not open, and run it."""
         if not self._keep:
             with self._lock:  # one at a time: two open encoders would defeat the purpose
-                return self._open().run(feeds)
+                answer = self._open().run(feeds)
+            give_back_freed()
+            return answer
         with self._lock:
             session = self._session = self._session or self._open()
         return session.run(feeds)

@@ -8,6 +8,8 @@ import torch
 from sam_edge_export.checkpoints.seeded import seeded_state
 from sam_edge_export.modules.image_encoder import ImageEncoderViT, query_chunks
 from sam_edge_export.modules.sam import NativeDecoder, OfficialDecoder, Sam
+from sam_edge_export.modules.tiny_vit import MBConv
+from sam_edge_export.modules.transformer import Attention
 
 
 def relative(value, truth):
@@ -118,3 +120,36 @@ def test_the_official_decoder_is_the_official_onnx_model(decoders, single, size)
     for value, wanted in zip(got, expected, strict=True):
         assert value.shape == wanted.shape
         assert relative(value, wanted) < 1e-5
+
+
+def test_folding_a_projection_into_the_few_changes_nothing_but_rounding():
+    attention = randomised(Attention(32, 4, downsample=2))
+    generator = torch.Generator().manual_seed(1)
+    few = torch.randn(3, 5, 32, generator=generator)
+    for batch in (1, 3):
+        many, values = torch.randn(2, batch, 40, 32, generator=generator)
+        with torch.inference_mode():
+            expected = attention(few, many, values)
+            assert relative(attention.few_to_many(few, many, values), expected) < 2e-6
+            # the other way round: forward takes few queries only of the shape that it is given
+            turned = attention(many.expand(3, -1, -1), few, few * 2)
+            for shared in (False, True):
+                folded = attention.many_to_few(many, few, few * 2, shared=shared)
+                assert relative(folded, turned) < 2e-6
+
+
+@pytest.mark.parametrize("rows", [1, 3, 64, 10**9])
+def test_strips_of_an_mbconv_are_the_whole(rows, monkeypatch):
+    monkeypatch.setattr("sam_edge_export.modules.tiny_vit.STRIP_ROWS", 10**9)
+    block = randomised(MBConv(8, 13))
+    for norm in (block.conv1.bn, block.conv2.bn, block.conv3.bn):
+        norm.running_mean.fill_(0.3)  # what is padded is then not zero before the convolution
+    image = torch.randn(2, 8, 13, 9, generator=torch.Generator().manual_seed(2))
+    with torch.inference_mode():
+        whole = block(image)
+        plain = torch.nn.functional.gelu(block.conv1(image))
+        plain = torch.nn.functional.gelu(block.conv2(plain))
+        plain = torch.nn.functional.gelu(image + block.conv3(plain))
+        assert relative(whole, plain) < 2e-6
+        monkeypatch.setattr("sam_edge_export.modules.tiny_vit.STRIP_ROWS", rows)
+        assert relative(block(image), whole) < 2e-6
