@@ -78,9 +78,9 @@ def main() -> None:
 
 def generators() -> dict[str, Generate]:
     """The official generator, and ours on every engine, whole and coarse first."""
+    sam = official_nano(CHECKPOINT)  # also supplies what the import below misses
     from segment_anything import SamAutomaticMaskGenerator as Official
 
-    sam = official_nano(CHECKPOINT)
     subjects: dict[str, Generate] = {"official": Official(sam, **KNOBS).generate}
     for engine in ENGINES:
         model = sam_edge.load_model(runtime=engine, threads=THREADS)

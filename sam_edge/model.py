@@ -39,7 +39,7 @@ from sam_edge_runtimes import (
 
 logger = logging.getLogger("sam_edge")
 
-PROMPTS_PER_CALL = 16
+PROMPTS_PER_CALL = 8
 """A larger batch takes more memory and is hardly faster a prompt."""
 
 

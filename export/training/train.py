@@ -100,7 +100,7 @@ def answer_loss(
         expected = (iou * belief[:, :, None]).sum(-1)
     honest = nn.functional.mse_loss(scores, expected)
     weight = 0.5 if refined else 1.0
-    loss: Tensor = weight * three + 0.05 * all_three + single + 2 * honest
+    loss: Tensor = weight * three + 0.05 * all_three + single + 5 * honest
     return loss, iou
 
 
