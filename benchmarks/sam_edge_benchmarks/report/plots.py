@@ -67,7 +67,8 @@ def scatter(points: Sequence[tuple[str, float, float]], x_title: str, y_title: s
     low, high = low - 0.15, high + 0.15 + 0.1 * (low == high)
     bottom = min(y for _, _, y in points)
     ceiling = max(1.0, *(y for _, _, y in points))
-    bottom -= 0.08 * (ceiling - bottom) or 0.001
+    # Differences below a thousandth are rounding: drawn larger they would look like something.
+    bottom = min(bottom - 0.08 * (ceiling - bottom), ceiling - 0.001)
     ceiling += 0.06 * (ceiling - bottom)
 
     def place(x: float, y: float) -> tuple[float, float]:
