@@ -34,7 +34,7 @@ VARIANT_SUBJECTS = (
     "bundle/*/fp32",
     "bundle/*/int8",
 )
-FULL_SUBJECTS = (*VARIANT_SUBJECTS, "official-torch/*", "ours-torch/*")
+FULL_SUBJECTS = (*QUICK_SUBJECTS, *VARIANT_SUBJECTS, "official-torch/*", "ours-torch/*")
 
 RUN_EXAMPLES = """\
 examples:
@@ -47,7 +47,7 @@ examples:
   a GPU, before anything else:
     sam-edge bench run -m vit_b -m vit_h --subject 'official-torch/cuda/*' --prompts 1,64
   two subjects in turn on a machine that drifts:
-    sam-edge bench run -m box --versus bundle/onnxruntime/fp32 bundle/openvino/fp32
+    sam-edge bench run -m box --versus bundle/onnxruntime/fp16 bundle/openvino/fp16
 
 A subject is NAME/BACKEND[/MODE]/PRECISION; * matches any. One that this machine cannot run is a
 line in the report. Ctrl-C keeps what was measured.

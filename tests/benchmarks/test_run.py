@@ -1,5 +1,6 @@
 """Whole runs: what a plan becomes, and what stays when one is stopped."""
 
+import argparse
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from sam_edge_benchmarks import subjects
+from sam_edge_benchmarks.cli import add_bench_commands, make_plan
 from sam_edge_benchmarks.models import Model
 from sam_edge_benchmarks.record import read_record
 from sam_edge_benchmarks.run import Plan, mask_ious, run
@@ -101,6 +103,7 @@ sys.path.insert(0, folder)
 from pathlib import Path
 import sam_edge_benchmarks.cli as cli
 import sam_edge_benchmarks.run as module
+from sam_edge_benchmarks.cli import add_bench_commands, make_plan
 from sam_edge_benchmarks.models import Model
 from sam_edge_benchmarks.subjects import SUBJECTS, Choice, Kind
 from sam_edge_benchmarks.work import QUICK
@@ -149,3 +152,14 @@ def test_stopping_keeps_what_was_measured(photo, tmp_path, number):
     first = read_record(output).results[0]
     assert first.status == "interrupted"
     assert first.phase("encode") is not None
+
+
+def test_full_measures_whatever_quick_measures():
+    parser = argparse.ArgumentParser()
+    add_bench_commands(parser.add_subparsers())
+    quick, full = (
+        {str(choice) for choice in make_plan(parser.parse_args(["run", pace])).choices}
+        for pace in ("--quick", "--full")
+    )
+    assert quick
+    assert quick < full
