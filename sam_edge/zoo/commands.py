@@ -31,6 +31,9 @@ environment:
   SAM_EDGE_MIRROR  a folder's address with the official files; what it sends is checked
 """
 
+EXPORTED = ("fp32", "fp16")
+"""What the exporter makes of a checkpoint so far; asked before a download, not after it."""
+
 
 def add_commands(subparsers: Subparsers) -> None:
     """Add ``models`` to the command line."""
@@ -56,9 +59,9 @@ def add_commands(subparsers: Subparsers) -> None:
     fetch.add_argument("name", metavar="NAME")
     fetch.add_argument(
         "--export",
-        choices=PRECISIONS,
+        choices=EXPORTED,
         metavar="PRECISION",
-        help=f"make a verified bundle of it, too: {', '.join(PRECISIONS)} (needs torch)",
+        help=f"make a verified bundle of it, too: {' or '.join(EXPORTED)} (needs torch)",
     )
     fetch.set_defaults(run=run_pull)
 
