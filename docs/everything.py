@@ -17,7 +17,6 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from sam_edge.automatic import SamAutomaticMaskGenerator
 from sam_edge.everything.evaluate import iou
 from sam_edge.image import RgbImage, read_image
 from sam_edge_benchmarks.subjects.nano import official_nano
+from sam_edge_export.verify import photos_in
 from sam_edge_runtimes import ENGINES
 
 ROOT = Path(__file__).parents[1]
@@ -48,9 +48,8 @@ def main() -> None:
     os.environ["OMP_NUM_THREADS"] = str(THREADS)
     torch.set_num_threads(THREADS)
     subjects = generators()
-    folder = Path(str(files("sam_edge") / "assets" / "photos"))
     report = {}
-    for path in sorted(folder.glob("*.jpg"))[: arguments.photos]:
+    for path in photos_in(None)[: arguments.photos]:
         photo = read_image(path)
         runs: dict[str, list[tuple[float, float]]] = {name: [] for name in subjects}
         masks: dict[str, list[dict[str, Any]]] = {}

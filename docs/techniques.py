@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -187,11 +186,14 @@ def in_a_process(request: dict[str, Any], environment: dict[str, str] | None = N
 
 def save(name: str, variant: str, table: list[Row]) -> None:
     """Write a record."""
+    from sam_edge_benchmarks.machine import fingerprint
+
+    machine = fingerprint()
     record = {
         "variant": variant,
         "image_size": 1024,
         "threads": THREADS,
-        "machine": {"processor": processor(), "cores": os.cpu_count()},
+        "machine": {"processor": machine["cpu_model"], "cores": machine["cores"]},
         "rows": table,
     }
     RESULTS.mkdir(exist_ok=True)
@@ -406,14 +408,6 @@ def memory() -> dict[str, float]:
         "peak_rss_mb": int(fields["VmHWM"].split()[0]) / 1e3,
         "anonymous_mb": int(fields["RssAnon"].split()[0]) / 1e3,
     }
-
-
-def processor() -> str:
-    """Name the processor."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor()
 
 
 def write() -> None:

@@ -80,8 +80,32 @@ def build(variant: str, image_size: int, checkpoint: str) -> Opaque:
         )
     else:
         encoder = modeling.TinyViT(img_size=image_size, in_chans=3, num_classes=1000, **TINY_VIT)
+    sam = around(encoder, image_size, modeling)
+    weights = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    missing, unknown = sam.load_state_dict(weights, strict=False)
+    # TinyViT has a classifier that segmentation never runs and some checkpoints leave out.
+    needed = [
+        name
+        for name in missing
+        if not name.startswith("image_encoder.head.")
+        and not name.startswith("image_encoder.norm_head.")
+        and not name.endswith("attention_bias_idxs")
+    ]
+    if needed or unknown:
+        raise ValueError(f"{checkpoint} is no {variant} at {image_size} px: {[*needed, *unknown]}")
+    return sam.eval()
+
+
+def around(encoder: Opaque, image_size: int, modeling: Opaque) -> Opaque:
+    """Return the official ``Sam`` with an image encoder, its other parts untrained.
+
+    Args:
+        encoder: a module that turns images into ``[B, 256, S/16, S/16]``.
+        image_size: S.
+        modeling: the official package's ``modeling``.
+    """
     grid = image_size // 16
-    sam = modeling.Sam(
+    return modeling.Sam(
         image_encoder=encoder,
         prompt_encoder=modeling.PromptEncoder(
             embed_dim=256,
@@ -99,19 +123,6 @@ def build(variant: str, image_size: int, checkpoint: str) -> Opaque:
             iou_head_hidden_dim=256,
         ),
     )
-    weights = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    missing, unknown = sam.load_state_dict(weights, strict=False)
-    # TinyViT has a classifier that segmentation never runs and some checkpoints leave out.
-    needed = [
-        name
-        for name in missing
-        if not name.startswith("image_encoder.head.")
-        and not name.startswith("image_encoder.norm_head.")
-        and not name.endswith("attention_bias_idxs")
-    ]
-    if needed or unknown:
-        raise ValueError(f"{checkpoint} is no {variant} at {image_size} px: {[*needed, *unknown]}")
-    return sam.eval()
 
 
 def _modeling(variant: str) -> Opaque:
