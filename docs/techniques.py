@@ -2,6 +2,7 @@
 
     python docs/techniques.py measure vit_b --rounds 3   # needs minutes, and all of the machine
     python docs/techniques.py whole vit_b                # the whole model: cold start, low memory
+    python docs/techniques.py clicks mobile_sam          # memory of 64 clicks and their masks
     python docs/techniques.py write                      # docs/techniques/*.json -> performance.md
 
 Every row runs in processes of its own, one a round, the rows in turn: the machine's speed drifts,
@@ -111,6 +112,10 @@ def main() -> None:
     whole.add_argument("--rounds", type=int, default=3)
     whole.add_argument("--work", type=Path, help="as for measure")
     whole.set_defaults(run=measure_whole)
+    clicks = verbs.add_parser("clicks", help="memory of 64 clicks and their masks")
+    clicks.add_argument("variant", choices=GFLOP)
+    clicks.add_argument("--work", type=Path, help="as for measure")
+    clicks.set_defaults(run=measure_clicks)
     one = verbs.add_parser("one", help="(one process of a measurement)")
     one.add_argument("request")
     one.set_defaults(
@@ -163,6 +168,37 @@ def measure_whole(arguments: argparse.Namespace) -> None:
                     row["rounds"].append(in_a_process(request, environment))
                     print(engine, label, row["rounds"][-1], flush=True)
         save(f"{arguments.variant}-whole", arguments.variant, table)
+
+
+def measure_clicks(arguments: argparse.Namespace) -> None:
+    """Encode a photo and decode 64 clicks in one call, in a fresh process an engine."""
+    table: list[Row] = []
+    with tempfile.TemporaryDirectory() as temporary:
+        work = arguments.work or Path(temporary)
+        work.mkdir(parents=True, exist_ok=True)
+        bundle = prepare(arguments.variant, work)["bundle"]
+        environment = {**os.environ, "SAM_EDGE_CACHE": f"{temporary}/cache"}
+        for engine in ("onnxruntime", "openvino"):
+            rounds = [
+                in_a_process({"clicks": bundle, "engine": engine}, environment) for _ in range(3)
+            ]
+            table.append({"engine": engine, "label": "64 clicks, 192 masks", "rounds": rounds})
+            print(engine, rounds, flush=True)
+        save(f"{arguments.variant}-clicks", arguments.variant, table)
+
+
+def run_clicks(request: dict[str, Any]) -> dict[str, Any]:
+    """Return this process's memory after one call, its masks still held."""
+    import sam_edge
+
+    photo = np.random.default_rng(0).integers(0, 256, (1200, 1800, 3), np.uint8)
+    model = sam_edge.load_model(request["clicks"], request["engine"], THREADS)
+    embedding = model.encode_image(photo)
+    before = memory()["peak_rss_mb"]
+    places = [(100 + index % 8 * 200, 80 + index // 8 * 130) for index in range(64)]
+    results = model.decode_batch(embedding, [sam_edge.Prompt.of([place]) for place in places])
+    masks = sum(result.masks.nbytes for result in results) / 1e6
+    return {"peak_before_mb": before, "masks_mb": masks, **memory()}
 
 
 FIRST = "first, keeps what the engine made"
@@ -274,6 +310,8 @@ def run_one(request: dict[str, Any]) -> dict[str, Any]:
     """Load, warm up, run; say how long it took and how much memory this process needed."""
     if "whole" in request:
         return run_whole(request)
+    if "clicks" in request:
+        return run_clicks(request)
     image = np.random.default_rng(0).standard_normal((1, 3, 1024, 1024)).astype(np.float32)
     began = time.perf_counter()
     own = "load_model" in request["label"]
