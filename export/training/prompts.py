@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 LEVELS = 3
 SMALLEST = 0.003  # of the picture; smaller visible remains are not asked for
-MAIN_WEIGHT = 0.7  # belief that a click on a part means the whole object
+# How probable it is, beside the whole object's 1, that a click means a part of it or its group.
+# People outline parts more often than groups: with equal weights the model's top-scored mask was
+# too large on photographs 2.5 times as often as too small.
+PART_WEIGHT, GROUP_WEIGHT = 0.5, 0.12
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,13 +147,16 @@ def ask(rng: scenes.Rng, scene: scenes.Scene, count: int, boxes: int) -> list[Qu
         chain = [n for n in scene.ancestry(int(scene.leaves[y, x])) if n in areas]
         main = next((n for n in chain if scene.prominent[n]), node)
         masks = [mask_of(main), *(mask_of(n) for n in chain if n != main)]
+        parts = chain.index(main) if main in chain else 0
+        weights = [1.0, *([PART_WEIGHT] * parts), *([GROUP_WEIGHT] * (LEVELS + 1))]
         if main < scene.regions:
             piece = _piece(masks[0], x, y)
             if cv2.countNonZero(piece) < 0.9 * cv2.countNonZero(masks[0]):
                 masks.insert(0, piece)
+                weights[1:1] = [GROUP_WEIGHT]
         masks = masks[:LEVELS]
-        others = len(masks) - 1
-        belief = [MAIN_WEIGHT] + [(1 - MAIN_WEIGHT) / others] * others if others else [1.0]
+        weights = weights[: len(masks)]
+        belief = [weight / sum(weights) for weight in weights]
         points = np.array([[x, y], [0, 0]], np.float32)
         questions.append(Question(points, (1, -1), masks, belief))
     return questions

@@ -25,7 +25,7 @@ from torch import Tensor, distributed, multiprocessing, nn
 from torch.utils.data import DataLoader, Dataset
 
 PROMPTS, BOXES = 6, 2
-LATE = 0.72  # share of the run after which larger pictures join
+LATE = 0.6  # share of the run after which larger pictures join
 VALIDATION_SEED = 990_001  # evaluate.py uses other seeds again
 EMA_DECAY = 0.998
 
@@ -42,7 +42,7 @@ class Scenes(Dataset[tuple[Tensor, ...]]):
         rng = np.random.default_rng([self.seed, index])
         size = 256
         if self.late.item():
-            size = int(rng.choice([256, 384, 512], p=[0.45, 0.35, 0.2]))
+            size = int(rng.choice([256, 384, 512], p=[0.3, 0.45, 0.25]))
         count = max(2, round(self.batch * (256 / size) ** 2))
         return as_tensors(draw_batch(rng, size, count, PROMPTS, BOXES))
 
@@ -187,12 +187,21 @@ def start_weights(model: NanoModel, decoder: Path) -> None:
 
 
 def save_weights(state: dict[str, Tensor], path: Path, image_size: int) -> None:
-    """Write float16 safetensors under official key names, whole or not at all."""
-    half = {
-        key: value.detach().to("cpu", torch.float16).contiguous()
+    """Write safetensors under official key names, whole or not at all: float16, but for statistics.
+
+    BatchNorm's running variances are thousands of times larger than weights; in float16 some
+    become infinite, and their channels silently dead.
+    """
+    kept = {
+        key: value.detach()
+        .to("cpu", torch.float32 if "running_" in key else torch.float16)
+        .contiguous()
         for key, value in state.items()
         if value.is_floating_point()
     }
+    broken = [key for key, value in kept.items() if not value.isfinite().all()]
+    if broken:
+        raise ValueError(f"{path} is not written: {broken[0]} is not finite")
     metadata = {
         "variant": "nano",
         "image_size": str(image_size),
@@ -201,7 +210,7 @@ def save_weights(state: dict[str, Tensor], path: Path, image_size: int) -> None:
         "licence": "Apache-2.0; starting weights of the decoder: see NOTICE",
     }
     temporary = path.with_suffix(".tmp")
-    save_file(half, temporary, metadata)
+    save_file(kept, temporary, metadata)
     os.replace(temporary, path)
 
 

@@ -194,6 +194,15 @@ def test_half_precision_files_need_no_counters(tmp_path):
     assert torch.equal(sam.state_dict()[name], state[name].float())
 
 
+def test_infinities_are_refused(tmp_path):
+    state = seeded_state("nano", 256, 0)
+    state["image_encoder.from32.1.running_var"][3] = 1e6
+    path = tmp_path / "nano.safetensors"
+    save_file({name: value.half() for name, value in state.items()}, path)
+    with pytest.raises(CheckpointError, match=r"from32\.1\.running_var holds infinities or NaN"):
+        load_checkpoint(path, image_size=256)
+
+
 def test_a_named_variant_that_does_not_fit_gets_one_line(nano_checkpoint):
     with pytest.raises(CheckpointError, match=r"is no vit_b: expected image_encoder\.pos_embed"):
         load_checkpoint(nano_checkpoint, "vit_b")

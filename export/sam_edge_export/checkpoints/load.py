@@ -199,7 +199,10 @@ def resample(
 def check(
     tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], variant: str, path: Path
 ) -> None:
-    """Compare names and shapes with what the variant has.
+    """Compare names and shapes with what the variant has, and refuse infinities.
+
+    A number too large for the half precision that a file was saved in is an infinity there: its
+    channel is then dead, and nothing else says so.
 
     Raises:
         CheckpointError: at the first difference.
@@ -211,6 +214,11 @@ def check(
             raise CheckpointError(
                 f"{path} is no {variant}: expected {name} of shape {tuple(tensor.shape)}, "
                 f"found {tuple(tensors[name].shape)}"
+            )
+        if not tensors[name].isfinite().all():
+            raise CheckpointError(
+                f"{path}: {name} holds infinities or NaN, as after saving in half precision; "
+                "export from the float32 file"
             )
     for name in tensors:
         if name not in expected:
