@@ -283,7 +283,7 @@ def prepare(variant: str, work: Path) -> dict[str, str]:
     if variant == "mobile_sam" and not paths["unstripped"].exists():
         rows_of_a_strip, tiny_vit.STRIP_ROWS = tiny_vit.STRIP_ROWS, 10**9
         sam, _ = load_checkpoint(checkpoint, "auto", None)
-        trace.write_graph(trace.encoder(sam), paths["unstripped"], {}, half=False)
+        trace.write_graph(trace.encoder(sam), paths["unstripped"], {}, precision="fp32")
         tiny_vit.STRIP_ROWS = rows_of_a_strip
     straight = work / f"{variant}-straight"
     if not straight.exists():

@@ -114,6 +114,12 @@ class ModelSpec:
         """Side of the decoder's mask logits: a quarter of the encoder's frame."""
         return self.image_size // 4
 
+    def runs_on(self, engine: str) -> bool:
+        """Whether every graph of the bundle has a file for an engine."""
+        roles = {graph.role for graph in self.graphs}
+        served = {g.role for g in self.graphs if not g.engines or engine in g.engines}
+        return roles == served
+
     def graph(self, role: str, engine: str) -> GraphFile:
         """Return the graph for a role: the engine's own file where there is one.
 
@@ -127,8 +133,10 @@ class ModelSpec:
         for graph in candidates:
             if not graph.engines:
                 return graph
+        others = sorted({name for graph in candidates for name in graph.engines})
         raise ManifestError(
-            f"the bundle has no {role} for {engine}; export it again with --engine {engine}"
+            f"the bundle's {role} is not for {engine}, only for {', '.join(others) or 'nothing'}; "
+            "choose that runtime, or export with --precision fp16"
         )
 
 

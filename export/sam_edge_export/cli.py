@@ -22,6 +22,8 @@ examples:
   sam-edge export sam_vit_b_01ec64.pth -o vit_b
   half the megabytes, the same float32 arithmetic:
     sam-edge export sam_vit_b_01ec64.pth -o vit_b_fp16 --precision fp16
+  linear layers in 8-bit integers, for ONNX Runtime; refused if the masks or the speed suffer:
+    sam-edge export sam_vit_b_01ec64.pth -o vit_b_int8 --precision int8
   a smaller frame, for a Raspberry Pi:
     sam-edge export sam_vit_b_01ec64.pth -o vit_b_512 --image-size 512
   the official ONNX notebook's decoder:
@@ -45,7 +47,16 @@ def add_commands(subparsers: Subparsers) -> None:
     export.add_argument("-o", "--output", type=Path, required=True, metavar="BUNDLE")
     export.add_argument("--variant", default="auto", help="default: recognised from the tensors")
     export.add_argument("--image-size", type=int, metavar="N", help="a multiple of 64 from 256 up")
-    export.add_argument("--precision", default="fp32", choices=("fp32", "fp16"))
+    export.add_argument("--precision", default="fp32", choices=("fp32", "fp16", "int8"))
+    export.add_argument(
+        "--min-iou",
+        type=float,
+        metavar="X",
+        help="mean mask IoU with PyTorch that must be reached (int8: 0.98); 0 turns the gate off",
+    )
+    export.add_argument(
+        "--allow-slow", action="store_true", help="keep an int8 that is not faster than float32"
+    )
     export.add_argument("--decoder", default="native", choices=DECODERS)
     export.add_argument("--images", type=Path, metavar="DIR", help="photos to verify on")
     _add_engine(export)
@@ -106,6 +117,8 @@ def run_export(arguments: argparse.Namespace) -> int:
         verify=not arguments.no_verify,
         images=arguments.images,
         engines=arguments.engine,
+        min_iou=arguments.min_iou,
+        allow_slow=arguments.allow_slow,
         force=arguments.force,
         progress=_progress,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -78,6 +79,8 @@ LIMITS = {
     "fp32": Limits(1e-5, 0.9999, 1e-3, 0.999, 0.99),
     # Weights rounded to 11 bits: relative 2^-12 each, which adds up over the depth of a ViT.
     "fp16": Limits(5e-3, 0.999, 2e-2, 0.99, 0.95),
+    # Of 8 bits only the masks are asked.
+    "int8": Limits(math.inf, 0, math.inf, 0.98, 0.90),
 }
 
 

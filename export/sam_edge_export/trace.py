@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from sam_edge.spec import IMAGE_ENCODER, PROMPT_ENCODER_MASK_DECODER, TensorInfo
 from sam_edge_export.modules.sam import NativeDecoder, OfficialDecoder, Sam
+from sam_edge_export.quantize import equalize, quantize_linears
 
 OPSET = 17
 """LayerNormalization is one operator from here on; ONNX Runtime Web and OpenVINO take it."""
@@ -105,7 +106,7 @@ def decoder(sam: Sam, contract: str) -> Traceable:
 
 
 def write_graph(
-    traceable: Traceable, path: Path, metadata: Mapping[str, str], *, half: bool
+    traceable: Traceable, path: Path, metadata: Mapping[str, str], *, precision: str
 ) -> tuple[str, ...]:
     """Trace, simplify, check and write a graph.
 
@@ -113,7 +114,8 @@ def write_graph(
         traceable: what to trace.
         path: the ``.onnx`` file to write.
         metadata: provenance, written into the graph.
-        half: store weights as float16; the graph still computes in float32.
+        precision: ``fp16`` stores weights as float16, the graph still computes in float32;
+            ``int8`` computes linear layers in integers and stores the other weights as float16.
 
     Returns:
         The names of external data files that were written beside it.
@@ -137,7 +139,10 @@ def write_graph(
         )
         traced = onnx.load(f"{raw}/graph.onnx")
     graph = simplified(traced)
-    if half:
+    if precision == "int8":
+        equalize(graph)
+        quantize_linears(graph)
+    if precision != "fp32":
         store_as_half(graph)
     large = weight_bytes(graph) > EXTERNAL_DATA_BYTES
     # Shapes and names that engines derive by themselves are a tenth of a megabyte.
@@ -189,11 +194,13 @@ def simplified(graph: onnx.ModelProto) -> onnx.ModelProto:
 def store_as_half(graph: onnx.ModelProto) -> None:
     """Store float32 weights as float16, each followed by a Cast that engines fold at load.
 
-    Small tensors stay: norms and biases are a thousandth of the size and need their digits.
+    Small tensors and single rows stay: norms, biases and the scales of integers are a thousandth of
+    the size and need their digits.
     """
     casts = []
     for tensor in graph.graph.initializer:
-        if tensor.data_type != onnx.TensorProto.FLOAT or len(tensor.raw_data) < 4096:
+        small = len(tensor.raw_data) < 4096 or len(tensor.dims) < 2
+        if tensor.data_type != onnx.TensorProto.FLOAT or small:
             continue
         values = onnx.numpy_helper.to_array(tensor)
         name = tensor.name

@@ -31,7 +31,7 @@ environment:
   SAM_EDGE_MIRROR  a folder's address with the official files; what it sends is checked
 """
 
-EXPORTED = ("fp32", "fp16")
+EXPORTED = ("fp32", "fp16", "int8")
 """What the exporter makes of a checkpoint so far; asked before a download, not after it."""
 
 
@@ -61,7 +61,7 @@ def add_commands(subparsers: Subparsers) -> None:
         "--export",
         choices=EXPORTED,
         metavar="PRECISION",
-        help=f"make a verified bundle of it, too: {' or '.join(EXPORTED)} (needs torch)",
+        help=f"make a verified bundle of it, too: {', '.join(EXPORTED)} (needs torch)",
     )
     fetch.set_defaults(run=run_pull)
 
