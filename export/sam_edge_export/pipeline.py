@@ -93,9 +93,10 @@ def export_bundle(
         )
     if decoder not in DECODERS:
         raise SamEdgeError(f"--decoder {decoder}: expected one of {', '.join(DECODERS)}")
-    if precision == "int8" and (decoder != "native" or not verify):
+    if precision == "int8" and (decoder != "native" or (not verify and min_iou != 0)):
         raise SamEdgeError(
-            "--precision int8 is proved by its masks: --decoder native, and verified"
+            "--precision int8 is proved by its masks: it needs --decoder native and verification, "
+            "or --min-iou 0 to do without"
         )
     if precision == "int8" and engines is not None and tuple(engines) != (INT8_ENGINE,):
         raise SamEdgeError(

@@ -92,5 +92,5 @@ def test_an_engines_own_file_comes_first(bundle):
     both = replace(spec, graphs=(general, own))
     assert both.graph("image_encoder", "openvino") is own
     assert both.graph("image_encoder", "onnxruntime") is general
-    with pytest.raises(ManifestError, match="--engine onnxruntime"):
+    with pytest.raises(ManifestError, match="not for onnxruntime, only for openvino"):
         replace(spec, graphs=(own,)).graph("image_encoder", "onnxruntime")
