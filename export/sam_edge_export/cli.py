@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sam_edge.cli import Subparsers, add_command
 from sam_edge.errors import MissingDependencyError
-from sam_edge.spec import DECODERS
+from sam_edge.spec import DECODERS, PRECISIONS
 from sam_edge_runtimes import ENGINES
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def add_commands(subparsers: Subparsers) -> None:
     export.add_argument("-o", "--output", type=Path, required=True, metavar="BUNDLE")
     export.add_argument("--variant", default="auto", help="default: recognised from the tensors")
     export.add_argument("--image-size", type=int, metavar="N", help="a multiple of 64 from 256 up")
-    export.add_argument("--precision", default="fp32", choices=("fp32", "fp16", "int8"))
+    export.add_argument("--precision", default="fp32", choices=PRECISIONS)
     export.add_argument(
         "--min-iou",
         type=float,

@@ -20,6 +20,7 @@ from sam_edge.spec import (
     DECODERS,
     IMAGE_ENCODER,
     MANIFEST_NAME,
+    PRECISIONS,
     GraphFile,
     ModelSpec,
     Source,
@@ -33,13 +34,11 @@ from sam_edge_export.modules.sam import PIXEL_MEAN, PIXEL_STD, VARIANTS, Sam
 from sam_edge_export.quantize import speedup
 from sam_edge_export.verify import FidelityError, measure, missed, photos_in
 
+INT8_ENGINE = "onnxruntime"  # the one whose kernels the integer graph is written for
+
 
 class SlowError(SamEdgeError):
     """An 8-bit graph that is not faster than float32."""
-
-
-EXPORT_PRECISIONS = ("fp32", "fp16", "int8")
-INT8_ENGINE = "onnxruntime"  # the one whose kernels the integer graph is written for
 
 
 def export_bundle(
@@ -87,10 +86,8 @@ def export_bundle(
         SlowError: if ``int8`` is not faster than float32; nothing is written then.
         SamEdgeError: if the arguments do not fit together.
     """
-    if precision not in EXPORT_PRECISIONS:
-        raise SamEdgeError(
-            f"--precision {precision}: this version exports {' and '.join(EXPORT_PRECISIONS)}"
-        )
+    if precision not in PRECISIONS:
+        raise SamEdgeError(f"--precision {precision}: expected one of {', '.join(PRECISIONS)}")
     if decoder not in DECODERS:
         raise SamEdgeError(f"--decoder {decoder}: expected one of {', '.join(DECODERS)}")
     if precision == "int8" and (decoder != "native" or (not verify and min_iou != 0)):

@@ -27,6 +27,7 @@ from torch.nn import functional as F
 SCENE_SEED = 770_077  # set aside: neither the trainer nor its validation draws from it
 SCENE_SIDE = 384
 SMALLEST_REGION = 0.01  # of a photo
+SAME_SIZE = 1.2  # a chosen mask this much larger than the best one is too large
 PROMPTS_AT_ONCE = 32  # bounds memory
 
 
@@ -157,6 +158,10 @@ def measure(model: NanoModel, trials: Iterable[Trial], size: int) -> dict[str, f
             kind = "click" if label[0] == 1 else "box"
             note(f"{kind}_top", each[top])
             note(f"{kind}_best", max(each[1:]))
+            best = 1 + int(np.argmax(each[1:]))
+            ratio = (np.count_nonzero(mask[top]) + 1) / (np.count_nonzero(mask[best]) + 1)
+            note(f"{kind}_top_too_large", ratio > SAME_SIZE)
+            note(f"{kind}_top_too_small", ratio < 1 / SAME_SIZE)
             note(f"{kind}_single", each[0])
             used, promised = (each[top], score[top]) if kind == "click" else (each[0], score[0])
             note(f"{kind}_score_error", abs(promised - used))

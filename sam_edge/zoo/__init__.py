@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sam_edge.errors import ModelNotFoundError
-from sam_edge.spec import MANIFEST_NAME
-from sam_edge.zoo.cache import PRECISIONS, bundle_path, checkpoint_path, is_complete
+from sam_edge.spec import MANIFEST_NAME, PRECISIONS
+from sam_edge.zoo.cache import bundle_path, checkpoint_path, is_complete
 from sam_edge.zoo.table import BOXED, NamedModel, named_models
 
 if TYPE_CHECKING:

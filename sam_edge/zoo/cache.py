@@ -13,9 +13,6 @@ from pathlib import Path
 
 from sam_edge.zoo.table import Checkpoint
 
-PRECISIONS = ("fp32", "fp16", "int8")
-"""What a name without a precision is looked for as, first to last."""
-
 
 def cache_directory() -> Path:
     """Return ``SAM_EDGE_CACHE``, or the platform's own place for caches. It may not exist yet."""

@@ -10,9 +10,9 @@ from typing import Any
 
 from sam_edge.cli import CommandLineError, Subparsers, add_command, main
 from sam_edge.errors import ModelNotFoundError
-from sam_edge.spec import MANIFEST_NAME
+from sam_edge.spec import MANIFEST_NAME, PRECISIONS
 from sam_edge.zoo import named_model, pull, resolve
-from sam_edge.zoo.cache import PRECISIONS, bundle_path, checkpoint_path, is_complete
+from sam_edge.zoo.cache import bundle_path, checkpoint_path, is_complete
 from sam_edge.zoo.table import BOXED, NamedModel, named_models
 
 EXAMPLES = """\
@@ -30,9 +30,6 @@ environment:
   SAM_EDGE_CACHE   where files are kept
   SAM_EDGE_MIRROR  a folder's address with the official files; what it sends is checked
 """
-
-EXPORTED = ("fp32", "fp16", "int8")
-"""What the exporter makes of a checkpoint so far; asked before a download, not after it."""
 
 
 def add_commands(subparsers: Subparsers) -> None:
@@ -59,9 +56,9 @@ def add_commands(subparsers: Subparsers) -> None:
     fetch.add_argument("name", metavar="NAME")
     fetch.add_argument(
         "--export",
-        choices=EXPORTED,
+        choices=PRECISIONS,
         metavar="PRECISION",
-        help=f"make a verified bundle of it, too: {', '.join(EXPORTED)} (needs torch)",
+        help=f"make a verified bundle of it, too: {', '.join(PRECISIONS)} (needs torch)",
     )
     fetch.set_defaults(run=run_pull)
 

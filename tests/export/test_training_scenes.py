@@ -121,8 +121,11 @@ def test_a_part_offers_the_whole_object_first(scenes, prompts):
         several += [q for q in prompts.ask(rng, drawn, 8, 0) if len(q.masks) > 1]
     assert several
     for question in several:
-        assert question.belief[0] == max(question.belief)
-        assert sum(question.belief) == pytest.approx(1)
+        main, *others = question.belief
+        assert main + sum(others) == pytest.approx(1)
+        for belief in others:  # a part's or a group's, exactly
+            weights = [prompts.PART_WEIGHT, prompts.GROUP_WEIGHT]
+            assert min(abs(belief / main - weight) for weight in weights) < 1e-9
 
 
 def test_a_batch_is_padded_bottom_and_right(prompts):
