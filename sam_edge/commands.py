@@ -322,10 +322,31 @@ def describe(directory: Path, spec: ModelSpec) -> str:
             for tensor in tensors:
                 shape = ", ".join(map(str, tensor.shape))
                 lines.append(f"               {arrow} {tensor.name} [{shape}] {tensor.dtype}")
+    lines += [f"  int8       {line}" for line in _quantization(spec.quantization or {})]
     lines += [f"  fidelity   {_fidelity(entry)}" for entry in spec.fidelity]
     if not spec.fidelity:
         lines.append("  fidelity   not measured; measure it with: sam-edge verify")
     return "\n".join(lines) + "\n"
+
+
+def _quantization(recipe: Mapping[str, Any]) -> list[str]:
+    """Say what is in integers, how fast and from which photos."""
+    lines = []
+    for engine, entry in recipe.get("engines", {}).items():
+        faster = entry["speedup_over_fp32"]
+        speed = "speed not measured" if faster is None else f"{faster} times as fast as float32"
+        kept = f"{len(entry['float'])} more kept float" if entry["float"] else "none kept float"
+        lines.append(
+            f"{engine}: {entry['recipe']}, {entry['products']} products in integers, {kept}; "
+            f"{speed} on {recipe['made_on']}"
+        )
+    if recipe:
+        calibration = recipe["calibration"]
+        lines.append(
+            f"{recipe['weight_bits']}-bit weights, ranges from {calibration['count']} photos "
+            f"({calibration['photos']}), masks held to a mean IoU of {recipe['min_iou']}"
+        )
+    return lines
 
 
 def _fidelity(entry: Mapping[str, Any]) -> str:

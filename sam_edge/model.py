@@ -29,13 +29,16 @@ from sam_edge.spec import (
     read_spec,
 )
 from sam_edge_runtimes import (
+    ENGINES,
     DeferredSession,
+    EngineError,
     Float32,
     MissingDependencyError,
     Session,
     choose_engine,
     open_session,
 )
+from sam_edge_runtimes.cpu import saturates_here
 
 logger = logging.getLogger("sam_edge")
 
@@ -283,6 +286,7 @@ def load_model(
     Raises:
         ModelNotFoundError: if there is no such directory, or a named model is not here yet.
         ManifestError: if the bundle cannot be trusted.
+        EngineError: if its integers cannot be computed exactly on this CPU.
         MissingDependencyError: if the engine is not installed.
         ValueError: if an argument has no meaning.
     """
@@ -294,7 +298,8 @@ def load_model(
         raise ValueError(f"threads must be at least 1, got {threads}")
     directory = resolve(model)
     spec = read_spec(directory)
-    engine = choose_engine(runtime) if memory == "low" else _engine(runtime, spec)
+    engine = _engine(runtime, spec, memory)
+    _check_products(spec)
     logger.info("%s runs on %s", directory, engine)
 
     opener = partial(
@@ -360,15 +365,27 @@ def graph_opener(
     )
 
 
-def _engine(runtime: str, spec: ModelSpec) -> str:
-    """Turn what the caller asked for into an installed engine."""
-    if runtime == "auto":
+def _engine(runtime: str, spec: ModelSpec, memory: str) -> str:
+    """Turn what the caller asked for into an installed engine that the bundle has graphs for."""
+    if runtime != "auto":
+        return choose_engine(runtime)
+    if memory == "normal":
         from sam_edge.engine_choice import fastest_engine
 
         known = fastest_engine(spec)
-        if known is not None:
+        if known is not None and spec.runs_on(known):
             try:
                 return choose_engine(known)
             except MissingDependencyError:
                 pass  # measured once, uninstalled since
-    return choose_engine(runtime)
+    return choose_engine(runtime, [engine for engine in ENGINES if spec.runs_on(engine)])
+
+
+def _check_products(spec: ModelSpec) -> None:
+    """Refuse 8-bit products on a processor that would saturate in them."""
+    bits = (spec.quantization or {}).get("weight_bits", 0)
+    if bits == 8 and saturates_here():
+        raise EngineError(
+            "this CPU has no VNNI: sums of 8-bit products saturate, and masks would be wrong; "
+            "export with --precision int8 --target x86-64, or with --precision fp16"
+        )

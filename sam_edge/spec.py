@@ -19,7 +19,7 @@ SCHEMA = 1
 IMAGE_ENCODER = "image_encoder"
 PROMPT_ENCODER_MASK_DECODER = "prompt_encoder_mask_decoder"
 
-PRECISIONS = ("fp32", "fp16", "int8")
+PRECISIONS = ("fp32", "fp16", "int8", "int8-weights")
 """Also the order in which a name without a precision is looked for."""
 
 DECODERS = ("native", "official", "official-multi")

@@ -10,22 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-FEATURES = {
-    "avx2": "AVX2",
-    "avx512f": "AVX512",
-    "avx_vnni": "AVX-VNNI",
-    "avx512_vnni": "AVX512-VNNI",
-    "avx512_bf16": "AVX512-BF16",
-    "amx_int8": "AMX-INT8",
-    "amx_bf16": "AMX-BF16",
-    "asimd": "NEON",
-    "asimddp": "NEON-DOTPROD",
-    "asimdhp": "NEON-FP16",
-    "i8mm": "I8MM",
-    "bf16": "BF16",
-    "sve": "SVE",
-}
-"""Linux's names for what int8, bf16 and float32 kernels are chosen by, and everyone else's."""
+from sam_edge_runtimes.cpu import cpu_features
 
 PACKAGES = (
     "sam-edge",
@@ -83,19 +68,6 @@ def cpu_model(cpuinfo: str, device_tree: str) -> str:
     if names:
         return names[0]
     return device_tree.strip("\0 \n") or platform.processor() or platform.machine()
-
-
-def cpu_features(cpuinfo: str) -> list[str]:
-    """List the instruction sets that matter to the engines.
-
-    >>> cpu_features("flags : fpu avx2 avx512f avx512_vnni")
-    ['AVX2', 'AVX512', 'AVX512-VNNI']
-    >>> cpu_features("Features : fp asimd asimddp i8mm")
-    ['NEON', 'NEON-DOTPROD', 'I8MM']
-    """
-    lines = _values(cpuinfo, "flags") or _values(cpuinfo, "Features")
-    has = set(lines[0].split()) if lines else set()
-    return [name for flag, name in FEATURES.items() if flag in has]
 
 
 def container_limits() -> dict[str, float | int | None]:

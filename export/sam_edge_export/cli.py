@@ -22,7 +22,7 @@ examples:
   sam-edge export sam_vit_b_01ec64.pth -o vit_b
   half the megabytes, the same float32 arithmetic:
     sam-edge export sam_vit_b_01ec64.pth -o vit_b_fp16 --precision fp16
-  linear layers in 8-bit integers, for ONNX Runtime; refused if the masks or the speed suffer:
+  8-bit integers, a file an engine; refused if the masks or the speed suffer:
     sam-edge export sam_vit_b_01ec64.pth -o vit_b_int8 --precision int8
   a smaller frame, for a Raspberry Pi:
     sam-edge export sam_vit_b_01ec64.pth -o vit_b_512 --image-size 512
@@ -54,9 +54,7 @@ def add_commands(subparsers: Subparsers) -> None:
         metavar="X",
         help="mean mask IoU with PyTorch that must be reached (int8: 0.98); 0 turns the gate off",
     )
-    export.add_argument(
-        "--allow-slow", action="store_true", help="keep an int8 that is not faster than float32"
-    )
+    add_int8_arguments(export)
     export.add_argument("--decoder", default="native", choices=DECODERS)
     export.add_argument("--images", type=Path, metavar="DIR", help="photos to verify on")
     _add_engine(export)
@@ -81,13 +79,36 @@ def add_commands(subparsers: Subparsers) -> None:
     verify.set_defaults(run=run_verify)
 
 
+def add_int8_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what only an int8 export can be asked."""
+    group = parser.add_argument_group("int8")
+    group.add_argument("--recipe", metavar="NAME", help="default: what is best on each engine")
+    group.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="DIR",
+        help="photos to take the ranges of activations from, none of them in --images; "
+        "default: scenes drawn for it",
+    )
+    group.add_argument(
+        "--target",
+        default="here",
+        metavar="KIND",
+        help="here (default), x86-64-vnni, x86-64 (7-bit weights: without VNNI products of 8 bits "
+        "saturate) or arm64; speed is not measured for another machine",
+    )
+    group.add_argument(
+        "--allow-slow", action="store_true", help="do not time it; keep it whatever its speed"
+    )
+
+
 def _add_engine(parser: argparse.ArgumentParser) -> None:
-    # Float graphs are the same file for every engine: naming engines chooses what is measured.
     parser.add_argument(
         "--engine",
         type=_engines,
         metavar="NAME[,NAME]",
-        help=f"verify on these ({', '.join(ENGINES)}); default: every installed one",
+        help=f"verify on these, and write int8 for these ({', '.join(ENGINES)}); "
+        "default: every installed one",
     )
 
 
@@ -104,6 +125,7 @@ def _engines(text: str) -> tuple[str, ...]:
 def run_export(arguments: argparse.Namespace) -> int:
     """Export as the command line says."""
     _need_torch("exporting")
+    from sam_edge_export.int8 import Int8
     from sam_edge_export.pipeline import export_bundle
     from sam_edge_export.verify import table
 
@@ -118,7 +140,7 @@ def run_export(arguments: argparse.Namespace) -> int:
         images=arguments.images,
         engines=arguments.engine,
         min_iou=arguments.min_iou,
-        allow_slow=arguments.allow_slow,
+        int8=Int8(arguments.recipe, arguments.target, arguments.calibration, arguments.allow_slow),
         force=arguments.force,
         progress=_progress,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from sam_edge.spec import IMAGE_ENCODER, PROMPT_ENCODER_MASK_DECODER, TensorInfo
 from sam_edge_export.modules.sam import NativeDecoder, OfficialDecoder, Sam
-from sam_edge_export.quantize import equalize, quantize_linears
+from sam_edge_export.quantize.products import store_as_int8
 
 OPSET = 17
 """LayerNormalization is one operator from here on; ONNX Runtime Web and OpenVINO take it."""
@@ -108,20 +108,31 @@ def decoder(sam: Sam, contract: str) -> Traceable:
 def write_graph(
     traceable: Traceable, path: Path, metadata: Mapping[str, str], *, precision: str
 ) -> tuple[str, ...]:
-    """Trace, simplify, check and write a graph.
+    """Trace and write a graph that computes in float32.
 
     Args:
         traceable: what to trace.
         path: the ``.onnx`` file to write.
         metadata: provenance, written into the graph.
-        precision: ``fp16`` stores weights as float16, the graph still computes in float32;
-            ``int8`` computes linear layers in integers and stores the other weights as float16.
+        precision: what its weights are stored as, see ``STORED``.
 
     Returns:
         The names of external data files that were written beside it.
     """
+    graph = traced(traceable, path.parent)
+    STORED[precision](graph)
+    return save_graph(graph, path, metadata)
+
+
+def traced(traceable: Traceable, directory: Path) -> onnx.ModelProto:
+    """Trace and simplify a module, float32 weights in the graph.
+
+    Args:
+        traceable: what to trace.
+        directory: for temporary files.
+    """
     with (
-        tempfile.TemporaryDirectory(dir=path.parent) as raw,
+        tempfile.TemporaryDirectory(dir=directory) as raw,
         torch.no_grad(),
         warnings.catch_warnings(),
     ):
@@ -137,13 +148,20 @@ def write_graph(
             opset_version=OPSET,
             dynamo=False,
         )
-        traced = onnx.load(f"{raw}/graph.onnx")
-    graph = simplified(traced)
-    if precision == "int8":
-        equalize(graph)
-        quantize_linears(graph)
-    if precision != "fp32":
-        store_as_half(graph)
+        return simplified(onnx.load(f"{raw}/graph.onnx"))
+
+
+def save_graph(graph: onnx.ModelProto, path: Path, metadata: Mapping[str, str]) -> tuple[str, ...]:
+    """Write a graph and check it.
+
+    Args:
+        graph: it loses its names of nodes and its inferred shapes.
+        path: the ``.onnx`` file to write.
+        metadata: provenance, written into the graph.
+
+    Returns:
+        The names of external data files that were written beside it.
+    """
     large = weight_bytes(graph) > EXTERNAL_DATA_BYTES
     # Shapes and names that engines derive by themselves are a tenth of a megabyte.
     del graph.graph.value_info[:]
@@ -213,6 +231,20 @@ def store_as_half(graph: onnx.ModelProto) -> None:
     nodes = [*casts, *graph.graph.node]
     del graph.graph.node[:]
     graph.graph.node.extend(nodes)
+
+
+def store_in_8_bits(graph: onnx.ModelProto) -> None:
+    """Store large weights as int8, the others as float16."""
+    store_as_int8(graph)
+    store_as_half(graph)
+
+
+STORED: Mapping[str, Callable[[onnx.ModelProto], None]] = {
+    "fp32": lambda _: None,
+    "fp16": store_as_half,
+    "int8-weights": store_in_8_bits,
+}
+"""How weights are stored of graphs that compute in float32."""
 
 
 def tensor_infos(

@@ -13,8 +13,7 @@ from sam_edge.files import replacing
 from sam_edge.model import load_model
 from sam_edge.spec import MANIFEST_NAME, ModelSpec, manifest_text, read_spec
 from sam_edge_export.checkpoints import load_checkpoint, source_sha256
-from sam_edge_export.fidelity import LIMITS, Fidelity, compare
-from sam_edge_export.modules.sam import Sam
+from sam_edge_export.fidelity import LIMITS, Fidelity, Truth, compare, truth_of
 from sam_edge_export.reference import reference_model
 from sam_edge_runtimes import ENGINES, engine_version
 
@@ -69,37 +68,39 @@ def verify_bundle(
             f"{checkpoint} has sha256 {digest[:12]}..., the bundle was exported from "
             f"{spec.source.file} with {spec.source.sha256[:12]}...; name that file"
         )
-    sam, _ = load_checkpoint(checkpoint, spec.variant, spec.image_size)
-    return measure(bundle, spec, sam, photos_in(images), engines, progress)
-
-
-def measure(
-    bundle: Path,
-    spec: ModelSpec,
-    sam: Sam,
-    photos: Sequence[Path],
-    engines: Sequence[str] | None = None,
-    progress: Callable[[str], None] = lambda _: None,
-) -> list[Fidelity]:
-    """Measure a bundle against a loaded model; see ``verify_bundle``."""
     if spec.decoder != "native":
         raise FidelityError(
             f"a bundle with the {spec.decoder} decoder is for the official notebook's clients; "
             "verify the same checkpoint with --decoder native"
         )
-    chosen = engines or [
-        engine for engine in ENGINES if find_spec(engine) is not None and spec.runs_on(engine)
-    ]
+    chosen = engines or [engine for engine in installed_engines() if spec.runs_on(engine)]
     if not chosen:
         raise MissingDependencyError(
             "no engine to verify on; run: pip install 'sam-edge[cpu,openvino]'"
         )
-    reference = reference_model(sam, spec)
+    sam, _ = load_checkpoint(checkpoint, spec.variant, spec.image_size)
+    truth = truth_of(reference_model(sam, spec), photos_in(images), progress)
+    return measure(bundle, spec, truth, chosen, progress)
+
+
+def installed_engines() -> list[str]:
+    """Return the engines that are installed, in their order of preference."""
+    return [engine for engine in ENGINES if find_spec(engine) is not None]
+
+
+def measure(
+    bundle: Path,
+    spec: ModelSpec,
+    truth: Truth,
+    engines: Sequence[str],
+    progress: Callable[[str], None] = lambda _: None,
+) -> list[Fidelity]:
+    """Measure a bundle and record it in its manifest; see ``verify_bundle``."""
     results = []
-    for engine in chosen:
+    for engine in engines:
         progress(f"opening {engine}")
         candidate = load_model(bundle, runtime=engine, cache=False)
-        results.append(compare(reference, candidate, engine_version(engine), photos, progress))
+        results.append(compare(truth, candidate, engine_version(engine), progress))
     measured = {result.engine for result in results}
     kept = [entry for entry in spec.fidelity if entry["engine"] not in measured]
     updated = replace(spec, fidelity=(*kept, *(result.record() for result in results)))
@@ -118,6 +119,19 @@ def missed(results: Sequence[Fidelity], min_iou: float | None = None) -> list[st
             limits = replace(limits, mask_iou_mean=min_iou, mask_iou_p05=lower)
         found += [f"{result.engine}: {line}" for line in limits.missed(result)]
     return found
+
+
+def refuse_misses(results: Sequence[Fidelity], min_iou: float | None = None) -> None:
+    """Stop an export whose measurements miss a limit.
+
+    Raises:
+        FidelityError: naming engines and limits.
+    """
+    failures = missed(results, min_iou)
+    if failures:
+        raise FidelityError(
+            f"the bundle does not give PyTorch's masks ({'; '.join(failures)}); nothing was written"
+        )
 
 
 def table(results: Sequence[Fidelity]) -> str:

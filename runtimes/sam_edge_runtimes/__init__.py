@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sam_edge_runtimes.errors import EngineError, MissingDependencyError
@@ -31,15 +31,19 @@ ENGINES: Mapping[str, str] = {"onnxruntime": "cpu", "openvino": "openvino"}
 """Every engine, in the order in which ``auto`` prefers them, and the extra that installs it."""
 
 
-def choose_engine(runtime: str) -> str:
+def choose_engine(runtime: str, among: Sequence[str] = ()) -> str:
     """Turn a runtime's name, or ``auto``, into an engine that is installed.
+
+    Args:
+        runtime: one of ``ENGINES``, or ``auto``.
+        among: engines that ``auto`` prefers to the others, in this order.
 
     Raises:
         ValueError: if nobody knows the name.
         MissingDependencyError: if the engine, or for ``auto`` every engine, is not installed.
     """
     if runtime == "auto":
-        for engine in ENGINES:
+        for engine in (*among, *ENGINES):
             if importlib.util.find_spec(engine) is not None:
                 return engine
         raise MissingDependencyError(

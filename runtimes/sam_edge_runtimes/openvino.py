@@ -43,6 +43,8 @@ def open_graph(
         "PERFORMANCE_HINT": "LATENCY",
         # Left alone, OpenVINO computes in bf16 or f16 where the CPU can, and masks move.
         "INFERENCE_PRECISION_HINT": "f32",
+        # Left alone, it rounds the inputs of a product to 8 bits where the weights are stored so.
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
     }
     if threads is not None:
         config["INFERENCE_NUM_THREADS"] = threads

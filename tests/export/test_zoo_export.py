@@ -53,12 +53,12 @@ def test_pull_and_export_make_a_name_that_segments(table, monkeypatch, photos, c
 
 
 def test_pull_and_export_int8_on_trained_weights(table, monkeypatch, photos):
-    monkeypatch.setattr("sam_edge_export.pipeline.speedup", lambda *_: 1.5)  # no speed in tests
+    monkeypatch.setattr("sam_edge_export.int8.speedup", lambda *_: 1.5)  # no speed in tests
     with serving(Behaviour(NANO.read_bytes())) as address:
         monkeypatch.setenv("SAM_EDGE_MIRROR", address)
         assert main(["models", "pull", "remote", "--export", "int8"]) == 0
     model = load_model("remote-int8", runtime="onnxruntime")
-    (measured,) = model.spec.fidelity
-    assert measured["mask_iou_mean"] >= 0.98  # the gate itself, on photos, unmocked
-    assert measured["mask_iou_p05"] >= 0.90
+    for measured in model.spec.fidelity:  # the gate itself, on photos, unmocked
+        assert measured["mask_iou_mean"] >= 0.98
+        assert measured["mask_iou_p05"] >= 0.90
     assert model.decode(model.encode_image(photos["landscape"]), [(200, 150)]).masks.any()

@@ -43,6 +43,7 @@ def load(request: Request) -> ModelSubject:
 
 def prepare(arguments: dict[str, Any]) -> str:
     """Export a checkpoint to a bundle. Returns its directory."""
+    from sam_edge_export.int8 import Int8
     from sam_edge_export.pipeline import export_bundle
 
     export_bundle(
@@ -54,6 +55,6 @@ def prepare(arguments: dict[str, Any]) -> str:
         # The benchmark itself measures masks and times, and shows a slow bundle as slow.
         verify=False,
         min_iou=0,
-        allow_slow=True,
+        int8=Int8(allow_slow=True) if arguments["precision"] == "int8" else None,
     )
     return str(arguments["output"])

@@ -1,0 +1,151 @@
+"""What can be computed in integers: products with constant weights, and those weights in 8 bits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from sam_edge_runtimes import Float32
+
+LARGEST = {8: 127, 7: 63}
+"""The largest weight by bits. With 7, a sum of two products, 2 x 255 x 63, fits 16 bits: that is
+what x86 without VNNI adds up in, and where it would saturate with 8 (``vpmaddubsw``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A node that multiplies an activation with constant weights.
+
+    Attributes:
+        name: its output tensor; what a manifest lists where the product stays float.
+        linear: a MatMul; otherwise a convolution.
+        source: the activation.
+        weights: the initializer.
+        answer: the output tensor, or that of the Relu that alone reads it: engines compute the two
+            as one.
+    """
+
+    name: str
+    linear: bool
+    source: str
+    weights: str
+    answer: str
+
+
+def products(graph: onnx.ModelProto) -> list[Product]:
+    """Return every product of a float graph that may go into integers, in the graph's order.
+
+    Those whose input is the photo itself are not among them, nor the last one of the graph: the
+    first has three channels to gain from, the errors of the last are the embedding's.
+    """
+    tensors = {tensor.name: tensor for tensor in graph.graph.initializer}
+    photo = {value.name for value in graph.graph.input}
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    found = []
+    for node in graph.graph.node:
+        if node.op_type not in ("MatMul", "Conv") or node.input[1] not in tensors:
+            continue
+        weights = tensors[node.input[1]]
+        linear = node.op_type == "MatMul"
+        if weights.data_type != TensorProto.FLOAT or len(weights.dims) != (2 if linear else 4):
+            continue
+        output = node.output[0]
+        after = readers.get(output, [])
+        rectified = len(after) == 1 and after[0].op_type == "Relu"
+        answer = after[0].output[0] if rectified else output
+        found.append(Product(output, linear, node.input[0], weights.name, answer))
+    return [product for product in found[:-1] if product.source not in photo]
+
+
+def integer_columns(matrix: Float32, bits: int = 8) -> tuple[NDArray[np.int8], Float32]:
+    """Round a matrix to integers, each column with a scale of its own.
+
+    Args:
+        matrix: ``(rows, columns)``.
+        bits: 8, or 7 for processors that saturate; see ``LARGEST``.
+
+    Returns:
+        ``(rows, columns)`` int8, symmetric, and ``(columns,)`` float32; their product is within
+        half a scale of the matrix.
+
+    >>> integer_columns(np.float32([[1, 0], [-0.5, 0]]))[0].tolist()
+    [[127, 0], [-64, 0]]
+    """
+    largest = np.abs(matrix).max(0)
+    scale = np.where(largest > 0, largest, 1).astype(np.float32) / np.float32(LARGEST[bits])
+    return np.rint(matrix / scale).astype(np.int8), scale
+
+
+def integer_weights(tensor: onnx.TensorProto, bits: int = 8) -> tuple[NDArray[np.int8], Float32]:
+    """Round a product's weights, each output channel with a scale of its own.
+
+    Args:
+        tensor: ``(inputs, outputs)`` of a linear, ``(outputs, inputs, h, w)`` of a convolution.
+        bits: as in ``integer_columns``.
+
+    Returns:
+        int8 in the tensor's shape, and ``(outputs,)`` float32.
+    """
+    values = numpy_helper.to_array(tensor)
+    if values.ndim == 2:
+        return integer_columns(values, bits)
+    columns, scale = integer_columns(values.reshape(len(values), -1).T, bits)
+    return np.ascontiguousarray(columns.T).reshape(values.shape), scale
+
+
+def store_as_int8(graph: onnx.ModelProto) -> None:
+    """Store the weights of float products as int8 with a scale a column, in place.
+
+    A Cast and a Mul in front of each turn them back when an engine opens the graph, so the
+    arithmetic stays float32: it is the file that becomes small.
+    """
+    tensors = {tensor.name: tensor for tensor in graph.graph.initializer}
+    stored = []
+    for name, axis in _weights_in_front(graph).items():
+        tensor = tensors[name]
+        values = numpy_helper.to_array(tensor)
+        moved = np.moveaxis(values, axis, -1)
+        integers, scale = integer_columns(moved.reshape(-1, moved.shape[-1]))
+        integers = np.ascontiguousarray(np.moveaxis(integers.reshape(moved.shape), -1, axis))
+        shape = [1] * values.ndim
+        shape[axis] = -1
+        tensor.CopyFrom(numpy_helper.from_array(integers, f"{name}_s8"))
+        graph.graph.initializer.append(
+            numpy_helper.from_array(scale.reshape(shape), f"{name}_scale")
+        )
+        stored += [
+            helper.make_node("Cast", [f"{name}_s8"], [f"{name}_whole"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", [f"{name}_whole", f"{name}_scale"], [name]),
+        ]
+    nodes = [*stored, *graph.graph.node]
+    del graph.graph.node[:]
+    graph.graph.node.extend(nodes)
+
+
+SMALLEST = 2**17
+"""Values from which on weights are stored in 8 bits. The decoder's smaller ones, those of its
+upscaling above all, move masks more than they save megabytes."""
+
+
+def _weights_in_front(graph: onnx.ModelProto) -> dict[str, int]:
+    """Return the weights of float products: name -> axis of the output channels."""
+    tensors = {tensor.name: tensor for tensor in graph.graph.initializer}
+    found: dict[str, int] = {}
+    for node in graph.graph.node:
+        axis = {"MatMul": -1, "Gemm": -1, "Conv": 0, "ConvTranspose": 1}.get(node.op_type)
+        if axis is None or node.input[1] not in tensors:
+            continue
+        if node.op_type == "Gemm" and any(a.name == "transB" and a.i for a in node.attribute):
+            axis = 0
+        tensor = tensors[node.input[1]]
+        large = int(np.prod(tensor.dims)) >= SMALLEST
+        if tensor.data_type == TensorProto.FLOAT and large:
+            found[tensor.name] = axis % len(tensor.dims)
+    return found
