@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sam_edge.cli import Subparsers, add_command
-from sam_edge.errors import MissingDependencyError
+from sam_edge.errors import MissingDependencyError, SamEdgeError
 from sam_edge.spec import DECODERS, PRECISIONS
 from sam_edge_runtimes import ENGINES
 
@@ -31,6 +31,17 @@ examples:
 
 The bundle is compared with PyTorch before it gets its name; if it misses a limit, nothing is
 written.
+"""
+
+
+QUANTIZE_EXAMPLES = """\
+examples:
+  what is fastest here, and what does it cost in masks?
+    sam-edge quantize sam_vit_b_01ec64.pth --search --report recipes
+  write the bundle, calibrated on photos like yours:
+    sam-edge quantize sam_vit_b_01ec64.pth -o vit_b_int8 --calibration photos
+  for an old laptop without VNNI:
+    sam-edge quantize sam_vit_b_01ec64.pth -o vit_b_old --target x86-64
 """
 
 
@@ -61,6 +72,29 @@ def add_commands(subparsers: Subparsers) -> None:
     export.add_argument("--no-verify", action="store_true", help="do not compare with PyTorch")
     export.add_argument("--force", action="store_true", help="replace the bundle that is there")
     export.set_defaults(run=run_export)
+
+    quantize = add_command(
+        subparsers,
+        "quantize",
+        "write an int8 bundle, or see what each recipe brings here",
+        description="Write an int8 bundle (as export --precision int8 does). With --search: "
+        "measure every recipe on this CPU, in fresh processes, and print a table.",
+        examples=QUANTIZE_EXAMPLES,
+    )
+    quantize.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
+    quantize.add_argument("-o", "--output", type=Path, metavar="BUNDLE")
+    quantize.add_argument("--search", action="store_true", help="measure, write no bundle")
+    quantize.add_argument(
+        "--report", type=Path, metavar="DIR", help="--search: write recipes.json and recipes.png"
+    )
+    quantize.add_argument("--threads", type=int, metavar="N", help="--search: of the timed runs")
+    quantize.add_argument("--image-size", type=int, metavar="N", help="a multiple of 64")
+    quantize.add_argument("--min-iou", type=float, metavar="X", help="as for export")
+    add_int8_arguments(quantize)
+    quantize.add_argument("--images", type=Path, metavar="DIR", help="photos to judge masks on")
+    _add_engine(quantize)
+    quantize.add_argument("--force", action="store_true", help="replace the bundle that is there")
+    quantize.set_defaults(run=run_quantize)
 
     verify = add_command(
         subparsers,
@@ -147,6 +181,32 @@ def run_export(arguments: argparse.Namespace) -> int:
     if results:
         print(table(results), end="")
     print(f"{arguments.output} is written; look at it with: sam-edge info {arguments.output}")
+    return 0
+
+
+def run_quantize(arguments: argparse.Namespace) -> int:
+    """Quantise or search as the command line says."""
+    if not arguments.search:
+        if arguments.output is None:
+            raise SamEdgeError("name the bundle to write with -o, or measure only with --search")
+        whole = {"variant": "auto", "precision": "int8", "decoder": "native", "no_verify": False}
+        return run_export(argparse.Namespace(**vars(arguments) | whole))
+    _need_torch("searching")
+    from sam_edge_export.quantize.search import search, table, write_report
+
+    rows = search(
+        arguments.checkpoint,
+        image_size=arguments.image_size,
+        images=arguments.images,
+        calibration=arguments.calibration,
+        engines=arguments.engine,
+        threads=arguments.threads,
+        progress=_progress,
+    )
+    print(table(rows), end="")
+    if arguments.report:
+        write_report(rows, arguments.report)
+        print(f"{arguments.report} holds recipes.json and recipes.png")
     return 0
 
 

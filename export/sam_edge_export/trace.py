@@ -178,6 +178,13 @@ def save_graph(graph: onnx.ModelProto, path: Path, metadata: Mapping[str, str]) 
     return (data,) if large else ()
 
 
+def copied(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy, because what writes or rewrites a graph changes it."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(graph)
+    return copy
+
+
 def weight_bytes(graph: onnx.ModelProto) -> int:
     """Return how much a graph's initializers weigh."""
     return sum(len(tensor.raw_data) for tensor in graph.graph.initializer)

@@ -81,7 +81,7 @@ def source(
     """
     equalize(graph)
     file = directory / "float.onnx"
-    trace.save_graph(_copy(graph), file, {})
+    trace.save_graph(trace.copied(graph), file, {})
     save = partial(trace.save_graph, metadata={})
     ranges = measure_ranges(graph, photos, spec, save, directory, progress)
     return Source(
@@ -126,7 +126,7 @@ def write_encoder(
     metadata: Mapping[str, str],
 ) -> None:
     """Write an encoder in integers; what stays float is stored in half precision."""
-    graph = _copy(made_from.graph)
+    graph = trace.copied(made_from.graph)
     quantize(graph, recipe, made_from.ranges, floats, made_from.bits)
     trace.store_as_half(graph)
     trace.save_graph(graph, path, metadata)
@@ -216,9 +216,3 @@ def _open(engine: str, path: Path, image: NDArray[np.float32]) -> Session:
 
 def _embedding(session: Session, image: NDArray[np.float32]) -> NDArray[np.float32]:
     return session.run({"image": image})["image_embeddings"]
-
-
-def _copy(graph: onnx.ModelProto) -> onnx.ModelProto:
-    copy = onnx.ModelProto()
-    copy.CopyFrom(graph)
-    return copy

@@ -1,0 +1,63 @@
+"""`sam-edge quantize`: the table, the plot, the front."""
+
+import json
+
+import numpy as np
+from PIL import Image
+
+from sam_edge.cli import main
+from sam_edge.spec import read_spec
+from sam_edge_export.quantize.recipes import RECIPES
+from sam_edge_export.quantize.search import Row, marked, plot, table
+
+
+def row(recipe, seconds, peak=100, size=10, iou=1.0):
+    return Row("onnxruntime", recipe, seconds, peak, size, iou, iou)
+
+
+def test_the_front_is_what_nothing_beats_in_everything():
+    rows = [
+        row("fp32", 2, size=40),
+        row("fast", 1, iou=0.99),
+        row("slower and worse", 1.5, iou=0.98),
+        row("small", 3, size=5, iou=0.97),
+        row("large", 2, size=50),
+    ]
+    assert [entry.best for entry in marked(rows)] == [True, True, False, True, False]
+    text = table(marked(rows))
+    assert "* onnxruntime  fast " in text
+    assert "  onnxruntime  large" in text
+    assert text.count("under the gate") == 1
+    assert " 2.00x" in text
+
+
+def test_a_plot_shows_every_engine_and_takes_equal_rows():
+    picture = np.asarray(plot(marked([row("fp32", 1), row("same", 1), row("other", 2, iou=0.9)])))
+    assert picture.shape == (540, 960, 3)
+    assert (picture == (31, 119, 180)).all(-1).sum() > 100
+
+
+def test_a_search_measures_every_recipe_of_an_engine(nano_checkpoint, tmp_path, capsys):
+    command = ["quantize", str(nano_checkpoint), "--search", "--image-size", "256"]
+    command += ["--engine", "openvino", "--threads", "1", "--report", str(tmp_path / "report")]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    report = json.loads((tmp_path / "report" / "recipes.json").read_text())
+    names = [entry["recipe"] for entry in report["rows"]]
+    assert names[:3] == ["fp32", "fp16", "int8-weights"]
+    assert set(names[3:]) == {recipe.name for recipe in RECIPES if recipe.engine == "openvino"}
+    assert all(name in printed for name in names)
+    by_name = {entry["recipe"]: entry for entry in report["rows"]}
+    assert by_name["fp32"]["mask_iou_mean"] > 0.999
+    assert by_name["convolutions"]["size_bytes"] < 0.4 * by_name["fp32"]["size_bytes"]
+    assert all(entry["seconds"] > 0 and entry["peak_bytes"] > 1e7 for entry in report["rows"])
+    Image.open(tmp_path / "report" / "recipes.png").verify()
+
+
+def test_quantize_writes_what_export_writes(nano_checkpoint, tmp_path, capsys):
+    command = ["quantize", str(nano_checkpoint), "--image-size", "256"]
+    assert main(command) == 1
+    assert "name the bundle to write with -o" in capsys.readouterr().err
+    command += ["-o", str(tmp_path / "out"), "--min-iou", "0", "--allow-slow"]
+    assert main([*command, "--engine", "onnxruntime", "--recipe", "linears"]) == 0
+    assert read_spec(tmp_path / "out").precision == "int8"
