@@ -2,6 +2,7 @@
 
     python docs/techniques.py measure vit_b --rounds 3   # needs minutes, and all of the machine
     python docs/techniques.py whole vit_b                # the whole model: cold start, low memory
+    python docs/techniques.py int8 vit_b                 # int8 against float32
     python docs/techniques.py clicks mobile_sam          # memory of 64 clicks and their masks
     python docs/techniques.py write                      # docs/techniques/*.json -> performance.md
 
@@ -90,23 +91,47 @@ def rows(variant: str) -> list[Row]:
                 "graph": whole,
             },
         ]
-    if variant in ("vit_l", "vit_h"):
-        # minutes each: what the issue of their memory needs, and no more
-        keep = (0, 1, 7, 10)
-        table = [table[index] for index in keep]
     return table
+
+
+def int8_rows() -> list[Row]:
+    """Return what is measured of int8, with float32 in the same run."""
+    return [
+        {"label": "official PyTorch, eager", "engine": "torch"},
+        {"label": "straight trace", "engine": "onnxruntime", "graph": "straight"},
+        {
+            "label": "straight trace, `quantize_dynamic`",
+            "engine": "onnxruntime",
+            "graph": "naive_int8",
+        },
+        *(
+            {
+                "label": f"{precision}, **as load_model opens it**",
+                "engine": engine,
+                "graph": "ours" if precision == "float32" else f"int8_{engine}",
+            }
+            for engine in ("onnxruntime", "openvino")
+            for precision in ("float32", "int8")
+        ),
+    ]
 
 
 def main() -> None:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    verbs = parser.add_subparsers(required=True)
+    verbs = parser.add_subparsers(dest="verb", required=True)
     measuring = verbs.add_parser("measure", help="measure one model")
     measuring.add_argument("variant", choices=GFLOP)
     measuring.add_argument("--rounds", type=int, default=3)
     measuring.add_argument("--runs", type=int, default=3, help="timed runs in a process")
     measuring.add_argument("--work", type=Path, help="where graphs are kept; default: temporary")
     measuring.set_defaults(run=measure)
+    int8 = verbs.add_parser("int8", help="measure int8 beside float32")
+    int8.add_argument("variant", choices=GFLOP)
+    int8.add_argument("--rounds", type=int, default=3)
+    int8.add_argument("--runs", type=int, default=2, help="timed runs in a process")
+    int8.add_argument("--work", type=Path, help="as for measure")
+    int8.set_defaults(run=measure)
     whole = verbs.add_parser("whole", help="cold start and memory of a whole bundle")
     whole.add_argument("variant", choices=GFLOP)
     whole.add_argument("--rounds", type=int, default=3)
@@ -133,7 +158,10 @@ def measure(arguments: argparse.Namespace) -> None:
         work = arguments.work or Path(temporary)
         work.mkdir(parents=True, exist_ok=True)
         graphs = prepare(arguments.variant, work)
-        table = rows(arguments.variant)
+        table, name = rows(arguments.variant), arguments.variant
+        if arguments.verb == "int8":
+            graphs |= prepare_int8(arguments.variant, work)
+            table, name = int8_rows(), f"{arguments.variant}-int8"
         for row in table:
             row["rounds"] = []
         for number in range(arguments.rounds):
@@ -141,7 +169,12 @@ def measure(arguments: argparse.Namespace) -> None:
                 request = {**row, **graphs, "runs": arguments.runs, "variant": arguments.variant}
                 row["rounds"].append(in_a_process(request))
                 print(number, row["engine"], row["label"], row["rounds"][-1], flush=True)
-    save(arguments.variant, arguments.variant, table)
+        for row in table:
+            if "graph" in row:
+                file = Path(graphs[row["graph"]])
+                parts = [file, *file.parent.glob(f"{file.name}.data")]
+                row["file_mb"] = sum(part.stat().st_size for part in parts) / 1e6
+    save(name, arguments.variant, table)
 
 
 def measure_whole(arguments: argparse.Namespace) -> None:
@@ -306,6 +339,33 @@ def prepare(variant: str, work: Path) -> dict[str, str]:
     }
 
 
+def prepare_int8(variant: str, work: Path) -> dict[str, str]:
+    """Make int8 encoders, ours and what ``quantize_dynamic`` makes of the straight trace.
+
+    The gate is off: on seeded weights masks cannot pass it, and no product goes back to float.
+    """
+    from sam_edge_benchmarks.subjects import bundle, naive_onnx
+
+    request = {
+        "checkpoint": str(work / f"seeded_{variant}.pth"),
+        "variant": variant,
+        "image_size": 1024,
+        "precision": "int8",
+    }
+    ours, naive = work / f"{variant}-int8", work / f"{variant}-naive-int8"
+    if not ours.exists():
+        bundle.prepare({**request, "output": str(ours)})
+    if not naive.exists():
+        naive_onnx.prepare({**request, "output": str(naive)})
+    return {
+        "naive_int8": str(naive / "encoder.onnx"),
+        **{
+            f"int8_{engine}": str(ours / f"image_encoder.{engine}.onnx")
+            for engine in ("onnxruntime", "openvino")
+        },
+    }
+
+
 def run_one(request: dict[str, Any]) -> dict[str, Any]:
     """Load, warm up, run; say how long it took and how much memory this process needed."""
     if "whole" in request:
@@ -453,6 +513,7 @@ def write() -> None:
     page = PAGE.read_text()
     for mark, names, text in (
         ("techniques", GFLOP, text_of),
+        ("int8", [f"{variant}-int8" for variant in GFLOP], text_of),
         ("whole", [f"{variant}-whole" for variant in GFLOP], text_of_whole),
     ):
         found = [path for name in names if (path := RESULTS / f"{name}.json").exists()]
@@ -491,13 +552,14 @@ def text_of(record: dict[str, Any]) -> str:
     """Return one model's table as Markdown."""
     reference = record["rows"][0]["rounds"]
     peak = statistics.median(max(entry["sgemm_gflop_s"].values()) for entry in reference)
+    sized = any("file_mb" in row for row in record["rows"])
     lines = [
         f"**{record['variant']}**, {record['image_size']} px, {record['threads']} threads, "
         f"{record['machine']['processor']}, {len(reference)} rounds; sgemm {peak:.0f} GFLOP/s",
         "",
         "| engine | what | encode ms | faster than eager | of the sgemm peak | peak RSS MB | "
-        "anonymous MB |",
-        "|---|---|---|---|---|---|---|",
+        "anonymous MB |" + " file MB |" * sized,
+        "|---|---|---|---|---|---|---|" + "---|" * sized,
     ]
     for row in record["rows"]:
         seconds = [statistics.median(entry["encode_s"]) for entry in row["rounds"]]
@@ -514,6 +576,7 @@ def text_of(record: dict[str, Any]) -> str:
         lines.append(
             f"| {row['engine']} | {row['label']} | {middle * 1e3:.0f} | "
             f"{statistics.median(ratios):.2f}x | {share:.0%} | {rss:.0f} | {anonymous:.0f} |"
+            + (f" {row['file_mb']:.1f} |" if "file_mb" in row else " |" * sized)
         )
     return "\n".join(lines) + "\n\n"
 

@@ -1,0 +1,100 @@
+"""What int8 costs ``nano``: against its own float32 masks, and against the truth.
+
+The same trials as ``evaluate.py``, through bundles exported from the same file, on each engine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+from evaluate import Trial, iou, photo_trials, scene_trials
+from numpy.typing import NDArray
+
+from sam_edge import Prompt, load_model
+from sam_edge.model import Model
+from sam_edge_export.int8 import Int8
+from sam_edge_export.pipeline import export_bundle
+from sam_edge_export.verify import installed_engines
+
+
+def prompts_of(trial: Trial) -> list[Prompt]:
+    """Return a trial's questions: clicks and boxes."""
+    return [
+        Prompt.of([points[0]]) if labels[0] == 1 else Prompt.of(box=points.reshape(4))
+        for points, labels in zip(trial.points, trial.labels, strict=True)
+    ]
+
+
+def answers(model: Model, trial: Trial) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.float32]]]:
+    """For each prompt masks ``(4, H, W)``, outputs 0 to 3, and the scores of the last three."""
+    embedding = model.encode_image(trial.image)
+    for prompt in prompts_of(trial):
+        three, one = (model.decode_batch(embedding, [prompt], many)[0] for many in (True, False))
+        yield np.concatenate([one.masks, three.masks]), three.scores
+
+
+def compare(whole: Model, rounded: Model, trials: Iterable[Trial]) -> dict[str, float]:
+    """Return means over all trials: IoU of the two models' masks, and of each with the truth."""
+    values: dict[str, list[float]] = {}
+    for trial in trials:
+        pairs = zip(answers(whole, trial), answers(rounded, trial), strict=True)
+        for wanted, label, both in zip(trial.masks, trial.labels, pairs, strict=True):
+            kind = "click" if label[0] == 1 else "box"
+            (whole_masks, _), (rounded_masks, _) = both
+            values.setdefault("same", []).extend(
+                iou(a, b) for a, b in zip(whole_masks, rounded_masks, strict=True)
+            )
+            for name, (masks, scores) in zip(("float32", "int8"), both, strict=True):
+                each = [iou(mask, wanted) for mask in masks]
+                values.setdefault(f"{name}_{kind}_top", []).append(each[1 + scores.argmax()])
+                values.setdefault(f"{name}_{kind}_best", []).append(max(each[1:]))
+                values.setdefault(f"{name}_{kind}_single", []).append(each[0])
+    means = {key: round(float(np.mean(value)), 4) for key, value in sorted(values.items())}
+    return means | {
+        "same_p05": round(float(np.percentile(values["same"], 5)), 4),
+        "loss": max(
+            round(means[key] - means[key.replace("float32", "int8")], 4)
+            for key in means
+            if key.startswith("float32")
+        ),
+    }
+
+
+def main() -> None:
+    """Export both bundles, print the table and write the JSON."""
+    here = Path(__file__).parent
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--weights", type=Path, default=here / "nano.safetensors")
+    parser.add_argument("--photos", type=Path, help="folder of NAME.jpg with NAME.npz")
+    parser.add_argument("--scenes", type=int, default=120, help="how many fresh scenes")
+    parser.add_argument("--out", type=Path, default=here / "int8.json")
+    options = parser.parse_args()
+    sets = {"scenes": list(scene_trials(options.scenes))}
+    if options.photos:
+        sets["photos"] = list(photo_trials(options.photos, 1))
+    result: dict[str, dict[str, dict[str, float]]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        whole, rounded = Path(name) / "fp32", Path(name) / "int8"
+        export_bundle(options.weights, whole)
+        # Slow here or not, this is about masks.
+        export_bundle(options.weights, rounded, precision="int8", int8=Int8(allow_slow=True))
+        for engine in installed_engines():
+            models = [load_model(path, engine, cache=False) for path in (whole, rounded)]
+            for what, trials in sets.items():
+                found = compare(models[0], models[1], trials)
+                result.setdefault(engine, {})[what] = found
+                print(
+                    f"{engine}, {what}: masks of int8 and float32 {found['same']:.4f}, 5th "
+                    f"percentile {found['same_p05']:.4f}; largest loss of IoU with the truth "
+                    f"{found['loss']:.4f}"
+                )
+    options.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
