@@ -3,6 +3,7 @@
     python docs/techniques.py measure vit_b --rounds 3   # needs minutes, and all of the machine
     python docs/techniques.py whole vit_b                # the whole model: cold start, low memory
     python docs/techniques.py int8 vit_b                 # int8 against float32
+    python docs/techniques.py profile vit_b              # where the time goes, by operator
     python docs/techniques.py clicks mobile_sam          # memory of 64 clicks and their masks
     python docs/techniques.py write                      # docs/techniques/*.json -> performance.md
 
@@ -132,6 +133,11 @@ def main() -> None:
     int8.add_argument("--runs", type=int, default=2, help="timed runs in a process")
     int8.add_argument("--work", type=Path, help="as for measure")
     int8.set_defaults(run=measure)
+    profile = verbs.add_parser("profile", help="where the time goes, by operator")
+    profile.add_argument("variant", choices=GFLOP)
+    profile.add_argument("--rounds", type=int, default=3)
+    profile.add_argument("--work", type=Path, help="as for measure")
+    profile.set_defaults(run=measure_profile)
     whole = verbs.add_parser("whole", help="cold start and memory of a whole bundle")
     whole.add_argument("variant", choices=GFLOP)
     whole.add_argument("--rounds", type=int, default=3)
@@ -218,6 +224,86 @@ def measure_clicks(arguments: argparse.Namespace) -> None:
             table.append({"engine": engine, "label": "64 clicks, 192 masks", "rounds": rounds})
             print(engine, rounds, flush=True)
         save(f"{arguments.variant}-clicks", arguments.variant, table)
+
+
+def measure_profile(arguments: argparse.Namespace) -> None:
+    """Ask each engine how long its operators took, in a process a round."""
+    table: list[Row] = []
+    with tempfile.TemporaryDirectory() as temporary:
+        work = arguments.work or Path(temporary)
+        work.mkdir(parents=True, exist_ok=True)
+        graphs = prepare(arguments.variant, work) | prepare_int8(arguments.variant, work)
+        for engine in ("onnxruntime", "openvino"):
+            for label, graph in (("float32", "ours"), ("int8", f"int8_{engine}")):
+                request = {"profile": graphs[graph], "engine": engine}
+                rounds = [in_a_process(request) for _ in range(arguments.rounds)]
+                table.append({"engine": engine, "label": label, "rounds": rounds})
+                print(engine, label, rounds[-1], flush=True)
+        save(f"{arguments.variant}-profile", arguments.variant, table)
+
+
+def run_profile(request: dict[str, Any]) -> dict[str, float]:
+    """Return milliseconds by kind of operator, of the second run."""
+    image = np.random.default_rng(0).standard_normal((1, 3, 1024, 1024)).astype(np.float32)
+    spent: dict[str, float] = {}
+    if request["engine"] == "openvino":
+        import openvino
+
+        settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": THREADS}
+        core = openvino.Core()
+        model = core.read_model(request["profile"])
+        model.reshape({"image": list(image.shape)})
+        compiled = core.compile_model(model, "CPU", {**settings, "PERF_COUNT": True})
+        inference = compiled.create_infer_request()
+        for _ in range(2):
+            inference.infer({"image": image})
+        for node in inference.get_profiling_info():
+            spent[node.node_type] = spent.get(node.node_type, 0) + node.real_time.total_seconds()
+        return {kind: 1e3 * seconds for kind, seconds in spent.items()}
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = THREADS, 3
+    options.enable_mem_reuse = options.enable_mem_pattern = False
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    options.add_free_dimension_override_by_name("batch", 1)
+    options.enable_profiling = True
+    with tempfile.TemporaryDirectory() as folder:
+        options.profile_file_prefix = f"{folder}/profile"
+        session = onnxruntime.InferenceSession(
+            request["profile"], options, providers=["CPUExecutionProvider"]
+        )
+        for _ in range(2):
+            session.run(None, {"image": image})
+        events = json.loads(Path(session.end_profiling()).read_text())
+    nodes = [event for event in events if event["name"].endswith("_kernel_time")]
+    for event in nodes[len(nodes) // 2 :]:
+        kind = event["args"]["op_name"]
+        spent[kind] = spent.get(kind, 0) + event["dur"] / 1e3
+    return spent
+
+
+def text_of_profile(record: dict[str, Any]) -> str:
+    """Return one model's shares of time as Markdown, the largest first."""
+    lines = [
+        f"**{record['variant']}**, {record['image_size']} px, {record['threads']} threads, "
+        f"{record['machine']['processor']}",
+        "",
+        "| engine | | sum ms | by operator |",
+        "|---|---|---|---|",
+    ]
+    for row in record["rows"]:
+        kinds = {kind for entry in row["rounds"] for kind in entry}
+        middle = {
+            kind: statistics.median(entry.get(kind, 0) for entry in row["rounds"]) for kind in kinds
+        }
+        total = sum(middle.values())
+        largest = sorted(middle, key=lambda kind: -middle[kind])
+        shares = ", ".join(
+            f"{kind} {middle[kind] / total:.0%}" for kind in largest if middle[kind] > 0.015 * total
+        )
+        lines.append(f"| {row['engine']} | {row['label']} | {total:.0f} | {shares} |")
+    return "\n".join(lines) + "\n\n"
 
 
 def run_clicks(request: dict[str, Any]) -> dict[str, Any]:
@@ -372,6 +458,8 @@ def run_one(request: dict[str, Any]) -> dict[str, Any]:
         return run_whole(request)
     if "clicks" in request:
         return run_clicks(request)
+    if "profile" in request:
+        return run_profile(request)
     image = np.random.default_rng(0).standard_normal((1, 3, 1024, 1024)).astype(np.float32)
     began = time.perf_counter()
     own = "load_model" in request["label"]
@@ -514,6 +602,7 @@ def write() -> None:
     for mark, names, text in (
         ("techniques", GFLOP, text_of),
         ("int8", [f"{variant}-int8" for variant in GFLOP], text_of),
+        ("profile", [f"{variant}-profile" for variant in GFLOP], text_of_profile),
         ("whole", [f"{variant}-whole" for variant in GFLOP], text_of_whole),
     ):
         found = [path for name in names if (path := RESULTS / f"{name}.json").exists()]

@@ -341,10 +341,12 @@ def _quantization(recipe: Mapping[str, Any]) -> list[str]:
             f"{speed} on {recipe['made_on']}"
         )
     if recipe:
-        calibration = recipe["calibration"]
+        calibration, ranges = recipe["calibration"], "ranges measured at run time"
+        if calibration:
+            ranges = f"ranges from {calibration['count']} photos ({calibration['photos']})"
         lines.append(
-            f"{recipe['weight_bits']}-bit weights, ranges from {calibration['count']} photos "
-            f"({calibration['photos']}), masks held to a mean IoU of {recipe['min_iou']}"
+            f"{recipe['weight_bits']}-bit weights, {ranges}, "
+            f"masks held to a mean IoU of {recipe['min_iou']}"
         )
     return lines
 

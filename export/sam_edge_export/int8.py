@@ -90,7 +90,9 @@ def write_int8(
         FidelityError: if not even float products give PyTorch's masks.
         SlowError: if an encoder is not faster than its float32 one.
     """
-    described = wishes.calibration.name if wishes.calibration else "drawn scenes (dead leaves)"
+    described = None
+    if any(recipe.calibrated for recipe in recipes):
+        described = wishes.calibration.name if wishes.calibration else "drawn scenes (dead leaves)"
     progress(f"tracing {IMAGE_ENCODER}")
     graph = trace.traced(trace.encoder(sam), scratch)
     made_from = source(graph, spec, photos, described, wishes.target, scratch, progress)
@@ -123,7 +125,7 @@ def write_int8(
             "activations": "uint8, a scale and a zero point a tensor",
             "equalized": "LayerNorm channels, from their gains",
             "always_float": "attention products, norms, softmax, first and last product, decoder",
-            "calibration": dict(made_from.calibration),
+            "calibration": made_from.calibration,
             "min_iou": LIMITS["int8"].mask_iou_mean if min_iou is None else min_iou,
             "target": wishes.target,
             "made_on": machine(),

@@ -48,7 +48,7 @@ class Source:
         ranges: of its activations; empty if no recipe needs them.
         photo: one calibration photo as the encoder's input.
         bits: of the weights.
-        calibration: for the manifest.
+        calibration: for the manifest; None if nothing was calibrated.
     """
 
     graph: onnx.ModelProto
@@ -56,14 +56,14 @@ class Source:
     ranges: Ranges
     photo: NDArray[np.float32]
     bits: int
-    calibration: Mapping[str, Any]
+    calibration: Mapping[str, Any] | None
 
 
 def source(
     graph: onnx.ModelProto,
     spec: ModelSpec,
     photos: Sequence[NDArray[np.uint8]],
-    described: str,
+    described: str | None,
     target: str,
     directory: Path,
     progress: Callable[[str], None],
@@ -74,7 +74,7 @@ def source(
         graph: equalised in place.
         spec: how photos become its input.
         photos: to calibrate on.
-        described: where they are from, for the manifest.
+        described: where they are from, for the manifest; None leaves calibration out.
         target: a key of ``TARGETS``.
         directory: for temporary files; must live as long as the result.
         progress: told what is being done.
@@ -82,16 +82,14 @@ def source(
     equalize(graph)
     file = directory / "float.onnx"
     trace.save_graph(trace.copied(graph), file, {})
-    save = partial(trace.save_graph, metadata={})
-    ranges = measure_ranges(graph, photos, spec, save, directory, progress)
-    return Source(
-        graph,
-        file,
-        ranges,
-        preprocess(photos[0], spec),
-        weight_bits(target),
-        {"photos": described, "count": len(photos), "sha256": fingerprint(photos)},
-    )
+    ranges: Ranges = {}
+    calibration = None
+    if described is not None:
+        save = partial(trace.save_graph, metadata={})
+        ranges = measure_ranges(graph, photos, spec, save, directory, progress)
+        calibration = {"photos": described, "count": len(photos), "sha256": fingerprint(photos)}
+    photo = preprocess(photos[0], spec)
+    return Source(graph, file, ranges, photo, weight_bits(target), calibration)
 
 
 def weight_bits(target: str) -> int:

@@ -97,9 +97,8 @@ def quantize(
     for node in graph.graph.node:
         product = chosen.get(node.output[0]) if node.output else None
         # Who reads a chained convolution reads its 8-bit answer.
-        sources = {name for name in node.input if name in answers}
         for index, name in enumerate(node.input):
-            if name in sources:
+            if name in answers:
                 node.input[index] = f"{name}_rounded"
         if product is None:
             writer.nodes.append(node)

@@ -73,7 +73,7 @@ def test_masks_are_the_same_on_every_run_and_thread_count(bundle, engine):
 
 
 def test_a_cpu_that_saturates_is_refused_8_bit_weights_and_takes_7(
-    bundle, nano_checkpoint, tmp_path, monkeypatch
+    bundle, nano_checkpoint, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr("sam_edge.model.saturates_here", lambda: True)
     if read_spec(bundle).quantization["weight_bits"] == 8:
@@ -86,6 +86,9 @@ def test_a_cpu_that_saturates_is_refused_8_bit_weights_and_takes_7(
     recipe = read_spec(tmp_path / "old").quantization
     assert (recipe["weight_bits"], recipe["target"]) == (7, "x86-64")
     assert recipe["engines"]["onnxruntime"]["speedup_over_fp32"] is None
+    assert recipe["calibration"] is None  # this engine's recipe measures ranges at run time
+    assert main(["info", str(tmp_path / "old")]) == 0
+    assert "7-bit weights, ranges measured at run time" in capsys.readouterr().out
     model = load_model(tmp_path / "old", cache=False)
     assert model.engine == "onnxruntime"  # the only engine that the bundle is for
     assert model.decode(model.encode_image(textured(90, 120)), [(20, 20)]).masks.shape[0] == 3
