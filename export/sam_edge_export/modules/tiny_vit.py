@@ -114,14 +114,14 @@ class Attention(nn.Module):
         self.attention_biases = nn.Parameter(torch.zeros(heads, window * window))
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[B * windows, window, window, width]`` to the same shape."""
+        """``[B * windows, window^2, width]`` to the same shape."""
         count, width = self.window**2, x.shape[-1]
         # Each head's query, key and value lie side by side.
         qkv = self.qkv(self.norm(x)).reshape(-1, count, self.heads, 3, width // self.heads)
         query, key, value = qkv.permute(3, 0, 2, 1, 4).unbind(0)
         logits = (query * self.scale) @ key.transpose(-2, -1) + self._bias()
         mixed = (logits.softmax(-1) @ value).transpose(1, 2)
-        out: Tensor = self.proj(mixed.reshape(-1, self.window, self.window, width))
+        out: Tensor = self.proj(mixed.reshape(-1, count, width))
         return out
 
     def _bias(self) -> Tensor:
@@ -160,10 +160,17 @@ class TinyViTBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, width, side, side]`` to the same shape."""
-        attended = in_windows(x.permute(0, 2, 3, 1), self.side, self.window, self.attn)
-        x = self.local_conv(x + attended.permute(0, 3, 1, 2))
-        out: Tensor = x + self.mlp(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        return out
+        attended = in_windows(self._tokens(x), self.side, self.window, self.attn)
+        x = self.local_conv(x + self._grid(attended))
+        return x + self._grid(self.mlp(self._tokens(x)))
+
+    def _tokens(self, x: Tensor) -> Tensor:
+        """``[B, width, side, side]`` to ``[B, side^2, width]``."""
+        return x.flatten(2).transpose(1, 2)
+
+    def _grid(self, x: Tensor) -> Tensor:
+        """The way back."""
+        return x.transpose(1, 2).reshape(-1, x.shape[-1], self.side, self.side)
 
 
 class Stage(nn.Module):
