@@ -209,6 +209,7 @@ def plot(rows: Sequence[Row], width: int = 960, height: int = 540) -> Image.Imag
         draw.text((left - 8, place(0, iou)[1]), f"{iou:.3f}", GREY, font, anchor="rm")
     draw.text(((left + right) / 2, height - 22), "ms an image", BLACK, font, anchor="mm")
     draw.text((left, 14), "mean mask IoU with float32 PyTorch", BLACK, font)
+    draw.text((left, 31), "filled: none is as good in time, memory, size and IoU", GREY, font)
     level = place(0, gate)[1]
     for x in range(left, right, 12):
         draw.line([(x, level), (x + 5, level)], fill=GREY)
