@@ -229,8 +229,8 @@ def _names(stem: str, *endings: str) -> list[str]:
 def grid(low: float, high: float) -> tuple[float, int]:
     """Return the step and the zero point of 256 values over a range that holds 0.
 
-    >>> grid(-1, 1.55)
-    (0.01, 100)
+    >>> grid(-127, 128)
+    (1.0, 127)
     >>> grid(0, 0)
     (1.0, 0)
     """
