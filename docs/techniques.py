@@ -22,7 +22,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -121,32 +122,23 @@ def main() -> None:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     verbs = parser.add_subparsers(dest="verb", required=True)
-    measuring = verbs.add_parser("measure", help="measure one model")
-    measuring.add_argument("variant", choices=GFLOP)
-    measuring.add_argument("--rounds", type=int, default=3)
-    measuring.add_argument("--runs", type=int, default=3, help="timed runs in a process")
-    measuring.add_argument("--work", type=Path, help="where graphs are kept; default: temporary")
-    measuring.set_defaults(run=measure)
-    int8 = verbs.add_parser("int8", help="measure int8 beside float32")
-    int8.add_argument("variant", choices=GFLOP)
-    int8.add_argument("--rounds", type=int, default=3)
-    int8.add_argument("--runs", type=int, default=2, help="timed runs in a process")
-    int8.add_argument("--work", type=Path, help="as for measure")
-    int8.set_defaults(run=measure)
-    profile = verbs.add_parser("profile", help="where the time goes, by operator")
-    profile.add_argument("variant", choices=GFLOP)
-    profile.add_argument("--rounds", type=int, default=3)
-    profile.add_argument("--work", type=Path, help="as for measure")
-    profile.set_defaults(run=measure_profile)
-    whole = verbs.add_parser("whole", help="cold start and memory of a whole bundle")
-    whole.add_argument("variant", choices=GFLOP)
-    whole.add_argument("--rounds", type=int, default=3)
-    whole.add_argument("--work", type=Path, help="as for measure")
-    whole.set_defaults(run=measure_whole)
-    clicks = verbs.add_parser("clicks", help="memory of 64 clicks and their masks")
-    clicks.add_argument("variant", choices=GFLOP)
-    clicks.add_argument("--work", type=Path, help="as for measure")
-    clicks.set_defaults(run=measure_clicks)
+    for verb, run, rounds, runs, text in (
+        ("measure", measure, 3, 3, "measure one model"),
+        ("int8", measure, 3, 2, "measure int8 beside float32"),
+        ("profile", measure_profile, 3, None, "where the time goes, by operator"),
+        ("whole", measure_whole, 3, None, "cold start and memory of a whole bundle"),
+        ("clicks", measure_clicks, None, None, "memory of 64 clicks and their masks"),
+    ):
+        measuring = verbs.add_parser(verb, help=text)
+        measuring.add_argument("variant", choices=GFLOP)
+        if rounds:
+            measuring.add_argument("--rounds", type=int, default=rounds)
+        if runs:
+            measuring.add_argument("--runs", type=int, default=runs, help="timed runs in a process")
+        measuring.add_argument(
+            "--work", type=Path, help="where graphs are kept; default: temporary"
+        )
+        measuring.set_defaults(run=run)
     one = verbs.add_parser("one", help="(one process of a measurement)")
     one.add_argument("request")
     one.set_defaults(
@@ -158,11 +150,18 @@ def main() -> None:
     arguments.run(arguments)
 
 
-def measure(arguments: argparse.Namespace) -> None:
-    """Measure every row in turn, ``rounds`` times, and write the JSON."""
+@contextmanager
+def folders(arguments: argparse.Namespace) -> Iterator[tuple[Path, Path]]:
+    """Give a temporary folder, and the one where graphs are kept."""
     with tempfile.TemporaryDirectory() as temporary:
         work = arguments.work or Path(temporary)
         work.mkdir(parents=True, exist_ok=True)
+        yield Path(temporary), work
+
+
+def measure(arguments: argparse.Namespace) -> None:
+    """Measure every row in turn, ``rounds`` times, and write the JSON."""
+    with folders(arguments) as (_, work):
         graphs = prepare(arguments.variant, work)
         table, name = rows(arguments.variant), arguments.variant
         if arguments.verb == "int8":
@@ -186,9 +185,7 @@ def measure(arguments: argparse.Namespace) -> None:
 def measure_whole(arguments: argparse.Namespace) -> None:
     """Open a bundle without a cache, with an empty one and with a full one; also in low memory."""
     table: list[Row] = []
-    with tempfile.TemporaryDirectory() as temporary:
-        work = arguments.work or Path(temporary)
-        work.mkdir(parents=True, exist_ok=True)
+    with folders(arguments) as (temporary, work):
         bundle = prepare(arguments.variant, work)["bundle"]
         for engine in ("onnxruntime", "openvino"):
             for label, memory_mode, cache in STATES:
@@ -212,9 +209,7 @@ def measure_whole(arguments: argparse.Namespace) -> None:
 def measure_clicks(arguments: argparse.Namespace) -> None:
     """Encode a photo and decode 64 clicks in one call, in a fresh process an engine."""
     table: list[Row] = []
-    with tempfile.TemporaryDirectory() as temporary:
-        work = arguments.work or Path(temporary)
-        work.mkdir(parents=True, exist_ok=True)
+    with folders(arguments) as (temporary, work):
         bundle = prepare(arguments.variant, work)["bundle"]
         environment = {**os.environ, "SAM_EDGE_CACHE": f"{temporary}/cache"}
         for engine in ("onnxruntime", "openvino"):
@@ -229,9 +224,7 @@ def measure_clicks(arguments: argparse.Namespace) -> None:
 def measure_profile(arguments: argparse.Namespace) -> None:
     """Ask each engine how long its operators took, in a process a round."""
     table: list[Row] = []
-    with tempfile.TemporaryDirectory() as temporary:
-        work = arguments.work or Path(temporary)
-        work.mkdir(parents=True, exist_ok=True)
+    with folders(arguments) as (_, work):
         graphs = prepare(arguments.variant, work) | prepare_int8(arguments.variant, work)
         for engine in ("onnxruntime", "openvino"):
             for label, graph in (("float32", "ours"), ("int8", f"int8_{engine}")):
@@ -286,8 +279,7 @@ def run_profile(request: dict[str, Any]) -> dict[str, float]:
 def text_of_profile(record: dict[str, Any]) -> str:
     """Return one model's shares of time as Markdown, the largest first."""
     lines = [
-        f"**{record['variant']}**, {record['image_size']} px, {record['threads']} threads, "
-        f"{record['machine']['processor']}",
+        title_of(record),
         "",
         "| engine | | sum ms | by operator |",
         "|---|---|---|---|",
@@ -613,11 +605,18 @@ def write() -> None:
     PAGE.write_text(page)
 
 
+def title_of(record: dict[str, Any]) -> str:
+    """Return what a record is of, as Markdown."""
+    return (
+        f"**{record['variant']}**, {record['image_size']} px, {record['threads']} threads, "
+        f"{record['machine']['processor']}"
+    )
+
+
 def text_of_whole(record: dict[str, Any]) -> str:
     """Return one model's table of cold start and memory as Markdown."""
     lines = [
-        f"**{record['variant']}**, {record['image_size']} px, {record['threads']} threads, "
-        f"{record['machine']['processor']}",
+        title_of(record),
         "",
         "| engine | opened | load ms | encode ms | peak RSS MB | anonymous MB |",
         "|---|---|---|---|---|---|",
@@ -643,8 +642,7 @@ def text_of(record: dict[str, Any]) -> str:
     peak = statistics.median(max(entry["sgemm_gflop_s"].values()) for entry in reference)
     sized = any("file_mb" in row for row in record["rows"])
     lines = [
-        f"**{record['variant']}**, {record['image_size']} px, {record['threads']} threads, "
-        f"{record['machine']['processor']}, {len(reference)} rounds; sgemm {peak:.0f} GFLOP/s",
+        f"{title_of(record)}, {len(reference)} rounds; sgemm {peak:.0f} GFLOP/s",
         "",
         "| engine | what | encode ms | faster than eager | of the sgemm peak | peak RSS MB | "
         "anonymous MB |" + " file MB |" * sized,

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from sam_edge_benchmarks.work import Opaque
+from sam_edge_runtimes.memory import peak_rss, resident_sizes
 
 CLEAR_PEAK = "5"
 """What resets VmHWM when written to ``/proc/self/clear_refs`` (man 5 proc)."""
@@ -38,36 +39,14 @@ class Memory:
             ``anonymous_rss_bytes``: resident memory behind no file, at the phase's end;
             ``cuda_peak_bytes``: ``torch.cuda.max_memory_allocated``, None without CUDA.
         """
-        status = _status()
+        status = resident_sizes()
         cuda = _cuda()
         return {
-            "peak_rss_bytes": status.get("VmHWM", _lifetime_peak()),
+            "peak_rss_bytes": peak_rss(),
             "peak_is_of_phase": self.resets and "VmHWM" in status,
             "anonymous_rss_bytes": status.get("RssAnon"),
             "cuda_peak_bytes": None if cuda is None else int(cuda.max_memory_allocated()),
         }
-
-
-def _status() -> dict[str, int]:
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return {}
-    sizes = {}
-    for line in lines:
-        name, _, value = line.partition(":")
-        if value.endswith(" kB"):
-            sizes[name] = int(value.split()[0]) * 1024
-    return sizes
-
-
-def _lifetime_peak() -> int | None:
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak if sys.platform == "darwin" else peak * 1024)
 
 
 def _cuda() -> Opaque:

@@ -46,7 +46,7 @@ examples:
 
 
 def add_commands(subparsers: Subparsers) -> None:
-    """Add ``export`` and ``verify`` to the command line."""
+    """Add ``export``, ``quantize`` and ``verify`` to the command line."""
     export = add_command(
         subparsers,
         "export",
@@ -94,7 +94,9 @@ def add_commands(subparsers: Subparsers) -> None:
     quantize.add_argument("--images", type=Path, metavar="DIR", help="photos to judge masks on")
     _add_engine(quantize)
     quantize.add_argument("--force", action="store_true", help="replace the bundle that is there")
-    quantize.set_defaults(run=run_quantize)
+    quantize.set_defaults(
+        run=run_quantize, variant="auto", precision="int8", decoder="native", no_verify=False
+    )
 
     verify = add_command(
         subparsers,
@@ -189,8 +191,7 @@ def run_quantize(arguments: argparse.Namespace) -> int:
     if not arguments.search:
         if arguments.output is None:
             raise SamEdgeError("name the bundle to write with -o, or measure only with --search")
-        whole = {"variant": "auto", "precision": "int8", "decoder": "native", "no_verify": False}
-        return run_export(argparse.Namespace(**vars(arguments) | whole))
+        return run_export(arguments)
     _need_torch("searching")
     from sam_edge_export.quantize.search import search, table, write_report
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -104,8 +104,9 @@ def write_int8(
         if truth is not None:
             gate = _Gate(made_from, recipe, spec, bundle, path, truth, min_iou, progress)
             floats = gate.settle(scratch)
-            results.append(gate.measured)
-        write_encoder(made_from, recipe, floats, path, metadata(spec))
+            results.append(gate.judged[len(floats)])
+        else:
+            write_encoder(made_from, recipe, floats, path, metadata(spec))
         faster = None
         if wishes.target == "here" and not wishes.allow_slow:
             progress(f"timing int8 against float32 on {recipe.engine}")
@@ -150,7 +151,10 @@ def _speed_gate(made_from: Source, recipe: Recipe, path: Path) -> float:
 
 @dataclass
 class _Gate:
-    """Builds an engine's encoder with some products float, and judges its masks."""
+    """Builds an engine's encoder with some products float, and judges its masks.
+
+    ``judged``: what was measured, by how many products were float.
+    """
 
     made_from: Source
     recipe: Recipe
@@ -160,26 +164,26 @@ class _Gate:
     truth: Truth
     min_iou: float | None
     progress: Callable[[str], None]
-
-    def __post_init__(self) -> None:
-        self.judged: dict[int, Fidelity] = {}
+    judged: dict[int, Fidelity] = field(default_factory=dict)
 
     def settle(self, scratch: Path) -> Sequence[str]:
-        """Return the products that must stay float; ``measured`` is then of that encoder."""
-        floats: Sequence[str] | None = ()
-        if not self.passes(()):
-            order = sensitive_first(self.made_from, self.recipe, scratch, self.progress)
-            floats = fewest_floats(order, self.passes)
-            if floats is None:
-                refuse_misses([self.judged[len(order)]], self.min_iou)
-        chosen = floats or ()
-        self.measured = self.judged[len(chosen)]
-        return chosen
+        """Return the products that must stay float, the encoder without them being written."""
+        if self.passes(()):
+            return ()
+        order = sensitive_first(self.made_from, self.recipe, scratch, self.progress)
+        fewest = fewest_floats(order, self.passes)
+        floats = order if fewest is None else fewest
+        refuse_misses([self.judged[len(floats)]], self.min_iou)  # where even all of them float miss
+        self._write(floats)  # the bisection's last trial may have been another one
+        return floats
+
+    def _write(self, floats: Sequence[str]) -> None:
+        write_encoder(self.made_from, self.recipe, floats, self.path, metadata(self.spec))
 
     def passes(self, floats: Sequence[str]) -> bool:
         """Write the encoder, and compare its masks with PyTorch's."""
         engine = self.recipe.engine
-        write_encoder(self.made_from, self.recipe, floats, self.path, metadata(self.spec))
+        self._write(floats)
         tried = added(self.spec, self.path, IMAGE_ENCODER, (engine,), "int8")
         write_manifest(self.bundle, tried)
         (measured,) = measure(self.bundle, tried, self.truth, [engine], self.progress)

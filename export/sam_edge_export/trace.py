@@ -119,9 +119,7 @@ def write_graph(
     Returns:
         The names of external data files that were written beside it.
     """
-    graph = traced(traceable, path.parent)
-    STORED[precision](graph)
-    return save_graph(graph, path, metadata)
+    return save_graph(traced(traceable, path.parent), path, metadata, precision)
 
 
 def traced(traceable: Traceable, directory: Path) -> onnx.ModelProto:
@@ -151,17 +149,21 @@ def traced(traceable: Traceable, directory: Path) -> onnx.ModelProto:
         return simplified(onnx.load(f"{raw}/graph.onnx"))
 
 
-def save_graph(graph: onnx.ModelProto, path: Path, metadata: Mapping[str, str]) -> tuple[str, ...]:
+def save_graph(
+    graph: onnx.ModelProto, path: Path, metadata: Mapping[str, str], precision: str = "fp32"
+) -> tuple[str, ...]:
     """Write a graph and check it.
 
     Args:
-        graph: it loses its names of nodes and its inferred shapes.
+        graph: it loses its names of nodes, its inferred shapes, and with external data its weights.
         path: the ``.onnx`` file to write.
         metadata: provenance, written into the graph.
+        precision: what its float32 weights are stored as, see ``STORED``.
 
     Returns:
         The names of external data files that were written beside it.
     """
+    STORED[precision](graph)
     large = weight_bytes(graph) > EXTERNAL_DATA_BYTES
     # Shapes and names that engines derive by themselves are a tenth of a megabyte.
     del graph.graph.value_info[:]

@@ -273,19 +273,30 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Print the table and write the JSON."""
+def trial_arguments(description: str | None, out: str) -> argparse.ArgumentParser:
+    """Return a parser of what every evaluation is told.
+
+    Args:
+        description: of the command.
+        out: name of the JSON file that it writes unless told otherwise.
+    """
     here = Path(__file__).parent
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--weights", type=Path, default=here / "nano.safetensors")
     parser.add_argument("--photos", type=Path, help="folder of NAME.jpg with NAME.npz")
     parser.add_argument("--scenes", type=int, default=120, help="how many fresh scenes")
+    parser.add_argument("--out", type=Path, default=here / out)
+    return parser
+
+
+def main() -> None:
+    """Print the table and write the JSON."""
+    parser = trial_arguments(__doc__, "evaluation.json")
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 384, 512])
     parser.add_argument("--baselines", type=Path, help="take the baselines from this earlier JSON")
     parser.add_argument("--box-annotators", type=int, default=1, help="whose regions get a box")
     parser.add_argument("--only-baselines", action="store_true")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=here / "evaluation.json")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(options.threads)

@@ -5,14 +5,13 @@ The same trials as ``evaluate.py``, through bundles exported from the same file,
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-from evaluate import Trial, iou, photo_trials, scene_trials
+from evaluate import Trial, iou, photo_trials, scene_trials, trial_arguments
 from numpy.typing import NDArray
 
 from sam_edge import Prompt, load_model
@@ -67,13 +66,7 @@ def compare(whole: Model, rounded: Model, trials: Iterable[Trial]) -> dict[str, 
 
 def main() -> None:
     """Export both bundles, print the table and write the JSON."""
-    here = Path(__file__).parent
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--weights", type=Path, default=here / "nano.safetensors")
-    parser.add_argument("--photos", type=Path, help="folder of NAME.jpg with NAME.npz")
-    parser.add_argument("--scenes", type=int, default=120, help="how many fresh scenes")
-    parser.add_argument("--out", type=Path, default=here / "int8.json")
-    options = parser.parse_args()
+    options = trial_arguments(__doc__, "int8.json").parse_args()
     sets = {"scenes": list(scene_trials(options.scenes))}
     if options.photos:
         sets["photos"] = list(photo_trials(options.photos, 1))

@@ -13,9 +13,10 @@ from onnx import TensorProto, helper
 
 from sam_edge.errors import ImageError, SamEdgeError
 from sam_edge.image import preprocess, read_image
-from sam_edge.spec import ModelSpec
+from sam_edge.spec import ModelSpec, sha256_file
 from sam_edge_export.quantize.recipes import tensors_to_range
-from sam_edge_runtimes import Float32, open_session
+from sam_edge_export.quantize.session import open_encoder
+from sam_edge_export.verify import photos_in
 
 SCENES = 8
 LARGEST_SET = 32
@@ -39,13 +40,11 @@ def calibration_photos(folder: Path | None, judged_on: Sequence[Path]) -> list[N
     """
     if folder is None:
         return [dead_leaves(seed) for seed in range(SCENES)]
-    from sam_edge_export.verify import photos_in
-
     paths = photos_in(folder)[:LARGEST_SET]
-    judged = {hashlib.sha256(path.read_bytes()).digest() for path in judged_on}
+    judged = {sha256_file(path) for path in judged_on}
     photos = []
     for path in paths:
-        if hashlib.sha256(path.read_bytes()).digest() in judged:
+        if sha256_file(path) in judged:
             raise SamEdgeError(
                 f"{path} is among the photos that the bundle is judged on; calibrate on others"
             )
@@ -144,18 +143,11 @@ def measure_ranges(
             )
     path = directory / "watched.onnx"
     save(watched, path)
-    axes: tuple[int | str, ...] = ("batch", 3, spec.image_size, spec.image_size)
-    session = open_session(
-        "onnxruntime",
-        path,
-        input_shapes={"image": axes},
-        fixed={"batch": 1},
-        pack_weights=False,
-    )
+    session = open_encoder("onnxruntime", path, spec.image_size)
     found: dict[str, tuple[float, float]] = {}
     for number, photo in enumerate(photos, 1):
         progress(f"calibrating on photo {number} of {len(photos)}")
-        values: dict[str, Float32] = session.run({"image": preprocess(photo, spec)})
+        values = session.run({"image": preprocess(photo, spec)})
         for name in names:
             low, high = float(values[f"{name}_ReduceMin"]), float(values[f"{name}_ReduceMax"])
             before = found.get(name, (low, high))

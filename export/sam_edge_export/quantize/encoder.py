@@ -23,7 +23,8 @@ from sam_edge_export.fidelity import relative_l2
 from sam_edge_export.quantize.calibrate import fingerprint, measure_ranges
 from sam_edge_export.quantize.equalize import equalize
 from sam_edge_export.quantize.recipes import RECIPES, Ranges, Recipe, candidates, quantize
-from sam_edge_runtimes import Session, open_session
+from sam_edge_export.quantize.session import open_encoder
+from sam_edge_runtimes import Float32
 from sam_edge_runtimes.cpu import features_here, saturates_here
 
 ROUNDS = 5
@@ -126,8 +127,7 @@ def write_encoder(
     """Write an encoder in integers; what stays float is stored in half precision."""
     graph = trace.copied(made_from.graph)
     quantize(graph, recipe, made_from.ranges, floats, made_from.bits)
-    trace.store_as_half(graph)
-    trace.save_graph(graph, path, metadata)
+    trace.save_graph(graph, path, metadata, "fp16")
 
 
 def sensitive_first(
@@ -139,14 +139,13 @@ def sensitive_first(
     """
     names = [product.name for product in candidates(made_from.graph, recipe)]
     groups = [list(part) for part in np.array_split(names, min(GROUPS, len(names)))]
-    truth = _embedding(_open(recipe.engine, made_from.file, made_from.photo), made_from.photo)
+    truth = _embedding(recipe.engine, made_from.file, made_from.photo)
     path = directory / "sensitivity.onnx"
     errors = []
     for number, group in enumerate(groups, 1):
         progress(f"looking for sensitive products, {number} of {len(groups)}")
         write_encoder(made_from, recipe, [n for n in names if n not in group], path, {})
-        session = _open(recipe.engine, path, made_from.photo)
-        errors.append(relative_l2(_embedding(session, made_from.photo), truth))
+        errors.append(relative_l2(_embedding(recipe.engine, path, made_from.photo), truth))
     order = sorted(range(len(groups)), key=lambda index: -errors[index])
     return [str(name) for index in order for name in groups[index]]
 
@@ -194,7 +193,7 @@ def speedup(engine: str, float_graph: Path, graph: Path, shape: tuple[int, ...])
         The ratio of the medians of runs taken in turn, after one to warm up.
     """
     image = np.random.default_rng(0).standard_normal(shape, np.float32)
-    sessions = [_open(engine, path, image) for path in (float_graph, graph)]
+    sessions = [open_encoder(engine, path, shape[-1]) for path in (float_graph, graph)]
     times: tuple[list[float], list[float]] = ([], [])
     for turn in range(ROUNDS + 1):
         for session, taken in zip(sessions, times, strict=True):
@@ -205,12 +204,5 @@ def speedup(engine: str, float_graph: Path, graph: Path, shape: tuple[int, ...])
     return statistics.median(times[0]) / statistics.median(times[1])
 
 
-def _open(engine: str, path: Path, image: NDArray[np.float32]) -> Session:
-    axes: tuple[int | str, ...] = ("batch", *image.shape[1:])
-    return open_session(
-        engine, path, input_shapes={"image": axes}, fixed={"batch": 1}, pack_weights=False
-    )
-
-
-def _embedding(session: Session, image: NDArray[np.float32]) -> NDArray[np.float32]:
-    return session.run({"image": image})["image_embeddings"]
+def _embedding(engine: str, path: Path, image: Float32) -> Float32:
+    return open_encoder(engine, path, image.shape[-1]).run({"image": image})["image_embeddings"]

@@ -13,6 +13,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from sam_edge_export.quantize.products import readers_of
+
 
 def equalize(graph: onnx.ModelProto) -> int:
     """Move the size of LayerNorm's channels halfway into the matrices that follow, in place.
@@ -22,10 +24,7 @@ def equalize(graph: onnx.ModelProto) -> int:
         matrix, directly or through operators that leave channels alone.
     """
     tensors = {tensor.name: tensor for tensor in graph.graph.initializer}
-    readers: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
+    readers = readers_of(graph)
     count = 0
     for norm in graph.graph.node:
         if norm.op_type != "LayerNormalization" or len(norm.input) < 3:

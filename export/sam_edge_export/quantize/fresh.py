@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import statistics
 import subprocess
 import sys
@@ -13,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sam_edge_runtimes import EngineError, open_session
+from sam_edge_export.quantize.session import open_encoder
+from sam_edge_runtimes import EngineError
+from sam_edge_runtimes.memory import peak_rss
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,29 +64,13 @@ def cost_of(request: Request) -> Cost:
 
 def _run(request: Request) -> Cost:
     image = np.load(request.image)
-    session = open_session(
-        request.engine,
-        Path(request.graph),
-        threads=request.threads,
-        input_shapes={"image": ("batch", *image.shape[1:])},
-        fixed={"batch": 1},
-        pack_weights=False,
-    )
+    session = open_encoder(request.engine, Path(request.graph), image.shape[-1], request.threads)
     taken = []
     for _ in range(request.runs + 1):
         began = time.perf_counter()
         session.run({"image": image})
         taken.append(time.perf_counter() - began)
-    return Cost(statistics.median(taken[1:]), _peak())
-
-
-def _peak() -> int | None:
-    try:
-        status = Path("/proc/self/status").read_text(encoding="utf-8")
-    except OSError:
-        return None
-    found = re.search(r"VmHWM:\s+(\d+) kB", status)
-    return int(found[1]) * 1024 if found else None
+    return Cost(statistics.median(taken[1:]), peak_rss())
 
 
 if __name__ == "__main__":

@@ -44,10 +44,7 @@ def products(graph: onnx.ModelProto) -> list[Product]:
     """
     tensors = {tensor.name: tensor for tensor in graph.graph.initializer}
     photo = {value.name for value in graph.graph.input}
-    readers: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
+    readers = readers_of(graph)
     found = []
     for node in graph.graph.node:
         if node.op_type not in ("MatMul", "Conv") or node.input[1] not in tensors:
@@ -62,6 +59,15 @@ def products(graph: onnx.ModelProto) -> list[Product]:
         answer = after[0].output[0] if rectified else output
         found.append(Product(output, linear, node.input[0], weights.name, answer))
     return [product for product in found[:-1] if product.source not in photo]
+
+
+def readers_of(graph: onnx.ModelProto) -> dict[str, list[onnx.NodeProto]]:
+    """Return the nodes that read each tensor."""
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    return readers
 
 
 def integer_columns(matrix: Float32, bits: int = 8) -> tuple[NDArray[np.int8], Float32]:

@@ -25,7 +25,6 @@ from sam_edge_export.reference import reference_model
 from sam_edge_export.verify import installed_engines, measure, photos_in
 
 ROUNDS, RUNS = 3, 3
-FLOATS = ("fp32", "fp16", "int8-weights")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +101,11 @@ def search(
         np.save(image, made_from.photo)
         for engine in engines or installed_engines():
             own = {recipe.name: recipe for recipe in RECIPES if recipe.engine == engine}
-            for recipe in (*FLOATS, *own):
+            for recipe in (*trace.STORED, *own):
                 path = work / f"{engine}.{recipe}.onnx"
                 external: tuple[str, ...] = ()
-                if recipe in FLOATS:
-                    stored = trace.copied(graph)
-                    trace.STORED[recipe](stored)
-                    external = trace.save_graph(stored, path, {})
+                if recipe in trace.STORED:
+                    external = trace.save_graph(trace.copied(graph), path, {}, recipe)
                 else:
                     write_encoder(made_from, own[recipe], (), path, {})
                 tried = added(decoder, path, IMAGE_ENCODER, (engine,), "int8", external)
