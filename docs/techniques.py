@@ -393,9 +393,9 @@ def prepare(variant: str, work: Path) -> dict[str, str]:
         export_bundle(checkpoint, bundle, verify=False)
     if variant == "mobile_sam" and not paths["unstripped"].exists():
         rows_of_a_strip, tiny_vit.STRIP_ROWS = tiny_vit.STRIP_ROWS, 10**9
-        sam, _ = load_checkpoint(checkpoint, "auto", None)
-        trace.write_graph(trace.encoder(sam), paths["unstripped"], {}, precision="fp32")
+        sam, _ = load_checkpoint(checkpoint, "auto", None)  # built with strips as tall as the map
         tiny_vit.STRIP_ROWS = rows_of_a_strip
+        trace.write_graph(trace.encoder(sam), paths["unstripped"], {}, precision="fp32")
     straight = work / f"{variant}-straight"
     if not straight.exists():
         from sam_edge_benchmarks.subjects import naive_onnx

@@ -148,11 +148,11 @@ def preprocess(image: RgbImage, spec: ModelSpec) -> NDArray[np.float32]:
 
     Args:
         image: shape ``(H, W, 3)``, uint8 RGB.
-        spec: gives the frame's side S and the normalisation.
+        spec: gives the frame's side S, what of it is encoded, and the normalisation.
 
     Returns:
-        Shape ``(1, 3, S, S)``. The photo stands at the top left; the rest is zero, which after
-        normalisation is the mean colour.
+        Shape ``(1, 3, S, S)``, or what ``spec.frame_shape`` leaves of it. The photo stands at the
+        top left; the rest is zero, which after normalisation is the mean colour.
 
     Source: ``ResizeLongestSide.apply_image`` and ``Sam.preprocess``.
     """
@@ -163,7 +163,7 @@ def preprocess(image: RgbImage, spec: ModelSpec) -> NDArray[np.float32]:
     if picture.size != (width, height):
         picture = picture.resize((width, height), Image.Resampling.BILINEAR)
     resized = np.asarray(picture)
-    frame = np.zeros((1, 3, spec.image_size, spec.image_size), np.float32)
+    frame = np.zeros((1, 3, *spec.frame_shape((height, width))), np.float32)
     for channel in range(3):
         plane = frame[0, channel, :height, :width]
         np.subtract(resized[:, :, channel], np.float32(spec.pixel_mean[channel]), out=plane)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from os import PathLike
@@ -35,6 +35,7 @@ from sam_edge_runtimes import (
     Float32,
     MissingDependencyError,
     Session,
+    ShapedSession,
     choose_engine,
     open_session,
 )
@@ -126,12 +127,14 @@ class Model:
         """
         pixels = read_image(image)
         height, width = pixels.shape[:2]
-        features = self._encoder.run({"image": preprocess(pixels, self.spec)})["image_embeddings"]
+        digest = photo_sha256(pixels)
+        prepared = preprocess(pixels, self.spec)
+        del pixels  # a photo can be larger than what the encoder has to work with
         return ImageEmbedding(
-            features=features,
+            features=self._encoder.run({"image": prepared})["image_embeddings"],
             original_size=(height, width),
             input_size=resized_shape(height, width, self.spec.image_size),
-            photo_sha256=photo_sha256(pixels),
+            photo_sha256=digest,
             source_sha256=self.spec.source.sha256,
             image_size=self.spec.image_size,
             engine=self.engine,
@@ -352,17 +355,23 @@ def graph_opener(
     grid, mask = spec.embedding_size, spec.low_res_size
     fixed = {"batch": 1, "grid_height": grid, "grid_width": grid}
     fixed |= {"mask_height": mask, "mask_width": mask}
-    return lambda: open_session(
-        engine,
-        directory / graph.file,
-        threads=threads,
-        input_shapes={tensor.name: tensor.shape for tensor in graph.inputs},
-        fixed=fixed,
-        # An encoder's products have thousands of rows: packing gains nothing there.
-        pack_weights=role != IMAGE_ENCODER,
-        shrink=shrink,
-        cache=compiled_directory(graph.sha256) if cache else None,
-    )
+
+    def opened(sizes: Mapping[str, int]) -> Session:
+        return open_session(
+            engine,
+            directory / graph.file,
+            threads=threads,
+            input_shapes={tensor.name: tensor.shape for tensor in graph.inputs},
+            fixed={**fixed, **sizes},
+            # An encoder's products have thousands of rows: packing gains nothing there.
+            pack_weights=role != IMAGE_ENCODER,
+            shrink=shrink,
+            cache=compiled_directory(graph.sha256) if cache else None,
+        )
+
+    if role == IMAGE_ENCODER and spec.frame == "photo":
+        return lambda: ShapedSession(opened, "image", {2: "height", 3: "width"})
+    return lambda: opened({})
 
 
 def _engine(runtime: str, spec: ModelSpec, memory: str) -> str:

@@ -24,6 +24,11 @@ PRECISIONS = ("fp32", "fp16", "int8", "int8-weights")
 
 DECODERS = ("native", "official", "official-multi")
 
+FRAMES = ("square", "photo")
+
+FRAME_STEP = 64
+"""A frame's sides are multiples of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
@@ -77,6 +82,8 @@ class ModelSpec:
     Attributes:
         variant: ``vit_b``, ``vit_l``, ``vit_h``, ``mobile_sam``, ``nano``.
         image_size: side S of the encoder's square frame, in pixels.
+        frame: what of it is encoded, one of ``FRAMES``: ``square`` all of it, as SAM was trained;
+            ``photo`` only what the photo covers.
         pixel_mean: RGB, in 0..255 units.
         pixel_std: RGB, in 0..255 units.
         mask_threshold: the logit above which a pixel is foreground.
@@ -105,6 +112,7 @@ class ModelSpec:
     quantization: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
     fidelity: tuple[Mapping[str, Any], ...] = field(default=())
+    frame: str = "square"
 
     @property
     def embedding_size(self) -> int:
@@ -115,6 +123,26 @@ class ModelSpec:
     def low_res_size(self) -> int:
         """Side of the decoder's mask logits: a quarter of the encoder's frame."""
         return self.image_size // 4
+
+    def frame_shape(self, input_size: tuple[int, int]) -> tuple[int, int]:
+        """Return height and width of what is encoded of a photo, in the encoder's pixels.
+
+        Args:
+            input_size: height and width of the resized photo.
+
+        >>> _DOCTEST_SPEC.frame_shape((683, 1024))
+        (1024, 1024)
+        >>> from dataclasses import replace
+        >>> alone = replace(_DOCTEST_SPEC, frame="photo")
+        >>> alone.frame_shape((683, 1024)), alone.frame_shape((1024, 30))  # a quarter at least
+        ((704, 1024), (1024, 256))
+        """
+        if self.frame == "square":
+            return self.image_size, self.image_size
+        height, width = (
+            FRAME_STEP * -(-max(side, self.image_size // 4) // FRAME_STEP) for side in input_size
+        )
+        return height, width
 
     def runs_on(self, engine: str) -> bool:
         """Whether every graph of the bundle has a file for an engine."""
@@ -265,9 +293,9 @@ def _tensor(entry: Mapping[str, Any]) -> TensorInfo:
 
 def _check(spec: ModelSpec, path: Path) -> None:
     """Refuse values that would only fail later, with a worse message."""
-    if not isinstance(spec.image_size, int) or spec.image_size < 64 or spec.image_size % 64:
+    if not isinstance(spec.image_size, int) or spec.image_size < 64 or spec.image_size % FRAME_STEP:
         raise ManifestError(f"{path}: image_size {spec.image_size!r} is not a multiple of 64")
-    for name, allowed in (("precision", PRECISIONS), ("decoder", DECODERS)):
+    for name, allowed in (("precision", PRECISIONS), ("decoder", DECODERS), ("frame", FRAMES)):
         if getattr(spec, name) not in allowed:
             raise ManifestError(
                 f"{path}: {name} {getattr(spec, name)!r} is not one of {', '.join(allowed)}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sam_edge.cli import Subparsers, add_command
 from sam_edge.errors import MissingDependencyError, SamEdgeError
-from sam_edge.spec import DECODERS, PRECISIONS
+from sam_edge.spec import DECODERS, FRAMES, PRECISIONS
 from sam_edge_runtimes import ENGINES
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ examples:
     sam-edge export sam_vit_b_01ec64.pth -o vit_b_int8 --precision int8
   a smaller frame, for a Raspberry Pi:
     sam-edge export sam_vit_b_01ec64.pth -o vit_b_512 --image-size 512
+  only what is in the photo, a third less work for 3:2, where its masks are as good:
+    sam-edge export sam_vit_b_01ec64.pth -o vit_b_photo --frame photo
   the official ONNX notebook's decoder:
     sam-edge export sam_vit_b_01ec64.pth -o vit_b_official --decoder official
 
@@ -67,6 +69,13 @@ def add_commands(subparsers: Subparsers) -> None:
     )
     add_int8_arguments(export)
     export.add_argument("--decoder", default="native", choices=DECODERS)
+    export.add_argument(
+        "--frame",
+        default="square",
+        choices=FRAMES,
+        help="photo: encode what the photo covers of the square frame and no more, a third less "
+        "work for a 3:2 photo; not exact (default: square)",
+    )
     export.add_argument("--images", type=Path, metavar="DIR", help="photos to verify on")
     _add_engine(export)
     export.add_argument("--no-verify", action="store_true", help="do not compare with PyTorch")
@@ -95,7 +104,12 @@ def add_commands(subparsers: Subparsers) -> None:
     _add_engine(quantize)
     quantize.add_argument("--force", action="store_true", help="replace the bundle that is there")
     quantize.set_defaults(
-        run=run_quantize, variant="auto", precision="int8", decoder="native", no_verify=False
+        run=run_quantize,
+        variant="auto",
+        precision="int8",
+        decoder="native",
+        frame="square",
+        no_verify=False,
     )
 
     verify = add_command(
@@ -172,6 +186,7 @@ def run_export(arguments: argparse.Namespace) -> int:
         image_size=arguments.image_size,
         precision=arguments.precision,
         decoder=arguments.decoder,
+        frame=arguments.frame,
         verify=not arguments.no_verify,
         images=arguments.images,
         engines=arguments.engine,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sam_edge.spec import IMAGE_ENCODER, ModelSpec
 from sam_edge_export import trace
-from sam_edge_export.fidelity import LIMITS, Fidelity, Truth
+from sam_edge_export.fidelity import MASKS_ALONE, Fidelity, Truth
 from sam_edge_export.manifest import added, metadata, write_manifest
 from sam_edge_export.modules.sam import Sam
 from sam_edge_export.quantize.encoder import (
@@ -94,7 +94,7 @@ def write_int8(
     if any(recipe.calibrated for recipe in recipes):
         described = wishes.calibration.name if wishes.calibration else "drawn scenes (dead leaves)"
     progress(f"tracing {IMAGE_ENCODER}")
-    graph = trace.traced(trace.encoder(sam), scratch)
+    graph = trace.traced(trace.encoder(sam, spec.frame), scratch)
     made_from = source(graph, spec, photos, described, wishes.target, scratch, progress)
     results: list[Fidelity] = []
     records = {}
@@ -127,7 +127,7 @@ def write_int8(
             "equalized": "LayerNorm channels, from their gains",
             "always_float": "attention products, norms, softmax, first and last product, decoder",
             "calibration": made_from.calibration,
-            "min_iou": LIMITS["int8"].mask_iou_mean if min_iou is None else min_iou,
+            "min_iou": MASKS_ALONE.mask_iou_mean if min_iou is None else min_iou,
             "target": wishes.target,
             "made_on": machine(),
             "engines": records,

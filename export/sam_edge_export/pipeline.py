@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sam_edge.errors import SamEdgeError
-from sam_edge.spec import DECODERS, MANIFEST_NAME, PRECISIONS, read_spec
+from sam_edge.spec import DECODERS, FRAMES, MANIFEST_NAME, PRECISIONS, read_spec
 from sam_edge_export import trace
 from sam_edge_export.checkpoints import load_checkpoint
 from sam_edge_export.fidelity import Fidelity, truth_of
@@ -33,6 +33,7 @@ def export_bundle(
     image_size: int | None = None,
     precision: str = "fp32",
     decoder: str = "native",
+    frame: str = "square",
     verify: bool = True,
     images: Path | None = None,
     engines: Sequence[str] | None = None,
@@ -52,6 +53,8 @@ def export_bundle(
             the graphs still compute in float32; ``int8`` for an encoder whose products are
             computed in integers, a file an engine.
         decoder: one of ``DECODERS``.
+        frame: one of ``FRAMES``: ``photo`` encodes what the photo covers of the square frame and no
+            more. Not exact, so its masks are held to the limits of ``int8``.
         verify: compare with PyTorch. A decoder under an official contract is not measured: the
             host code that the comparison runs through speaks the native one.
         images: photos to verify on; None takes those in the box.
@@ -74,6 +77,13 @@ def export_bundle(
         raise SamEdgeError(f"--precision {precision}: expected one of {', '.join(PRECISIONS)}")
     if decoder not in DECODERS:
         raise SamEdgeError(f"--decoder {decoder}: expected one of {', '.join(DECODERS)}")
+    if frame not in FRAMES:
+        raise SamEdgeError(f"--frame {frame}: expected one of {', '.join(FRAMES)}")
+    if frame != "square" and decoder != "native":
+        raise SamEdgeError(
+            "--frame photo needs --decoder native: the official notebook's clients pad every photo "
+            "to a square"
+        )
     if precision != "int8" and int8 not in (None, Int8()):
         raise SamEdgeError(
             "--recipe, --target, --calibration and --allow-slow belong to --precision int8"
@@ -92,7 +102,7 @@ def export_bundle(
     photos = calibration_photos(wishes.calibration, judged_on) if wishes else []
     progress(f"reading {checkpoint.name}")
     sam, notes = load_checkpoint(checkpoint, variant, image_size)
-    spec = blank(sam, checkpoint, precision, decoder)
+    spec = replace(blank(sam, checkpoint, precision, decoder), frame=frame)
     spec = replace(spec, notes=tuple(notes + _notes(checkpoint)))
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as name:
@@ -100,7 +110,7 @@ def export_bundle(
         partial.mkdir()
         spec = with_graph(spec, partial, trace.decoder(sam, decoder), progress)
         if wishes is None:
-            spec = with_graph(spec, partial, trace.encoder(sam), progress)
+            spec = with_graph(spec, partial, trace.encoder(sam, frame), progress)
             write_manifest(partial, spec)
         truth = None
         if judged_on:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -38,9 +39,9 @@ class TorchSession:
 
 
 def reference_model(sam: Sam, spec: ModelSpec) -> Model:
-    """Return the PyTorch model that a bundle is compared with."""
+    """Return the PyTorch model that a bundle is compared with: it encodes the whole square."""
     return Model(
-        spec,
+        replace(spec, frame="square"),
         TorchSession(sam.image_encoder, ("image",), ("image_embeddings",)),
         TorchSession(
             NativeDecoder(sam),

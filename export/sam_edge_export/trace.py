@@ -13,7 +13,9 @@ import onnxslim
 import torch
 from torch import Tensor, nn
 
+from sam_edge.errors import SamEdgeError
 from sam_edge.spec import IMAGE_ENCODER, PROMPT_ENCODER_MASK_DECODER, TensorInfo
+from sam_edge_export.modules.photo_frame import PhotoFrameEncoder
 from sam_edge_export.modules.sam import NativeDecoder, OfficialDecoder, Sam
 from sam_edge_export.quantize.products import store_as_int8
 
@@ -23,8 +25,11 @@ OPSET = 17
 EXTERNAL_DATA_BYTES = 1_900_000_000
 """Protocol buffers end at 2 GB; larger weights go into a file beside the graph."""
 
+LARGEST_PHOTO_FRAME = 1024
+"""Beyond it a ViT cuts its global attention into more chunks than a narrow photo has rows."""
+
 LENT_BYTES = 1_000_000
-"""From this size on, a weight is kept away from the simplifier when the graph is large."""
+"""From this size on, a weight is kept away from the simplifier, which has nothing to fold in it."""
 
 
 @dataclass(frozen=True)
@@ -46,16 +51,35 @@ class Traceable:
     dynamic: Mapping[str, Mapping[int, str]]
 
 
-def encoder(sam: Sam) -> Traceable:
-    """The image encoder, with a dynamic batch."""
-    # Traced with two images, so that no dimension of one is baked in.
-    image = torch.zeros(2, 3, sam.image_size, sam.image_size)
+def encoder(sam: Sam, frame: str = "square") -> Traceable:
+    """The image encoder, with a dynamic batch.
+
+    Args:
+        sam: the model.
+        frame: as in the manifest; for ``photo`` height and width are dynamic, too.
+
+    Raises:
+        SamEdgeError: if the model cannot be traced for the frame.
+    """
+    module, size = sam.image_encoder, sam.image_size
+    height, axes = size, {0: "batch"}
+    module.any_frame = frame == "photo"  # type: ignore[assignment]  # a plain attribute
+    if frame == "photo":
+        if size > LARGEST_PHOTO_FRAME:
+            raise SamEdgeError(
+                f"--frame photo is for image sizes up to {LARGEST_PHOTO_FRAME}, not {size}: "
+                "leave it out, or give a smaller --image-size"
+            )
+        module = PhotoFrameEncoder(module, size)
+        height = size * 3 // 4 // 64 * 64  # another number than the width's
+        axes |= {2: "height", 3: "width"}
     return Traceable(
         IMAGE_ENCODER,
-        sam.image_encoder,
-        {"image": image},
+        module,
+        # Traced with two images, so that no dimension of one is baked in.
+        {"image": torch.zeros(2, 3, height, size)},
         ("image_embeddings",),
-        {"image": {0: "batch"}, "image_embeddings": {0: "batch"}},
+        {"image": axes, "image_embeddings": {0: "batch"}},
     )
 
 
@@ -195,12 +219,10 @@ def weight_bytes(graph: onnx.ModelProto) -> int:
 def simplified(graph: onnx.ModelProto) -> onnx.ModelProto:
     """Fold constants and drop what does nothing.
 
-    The simplifier passes the graph through one protocol buffer, which ends at 2 GB. From a larger
-    graph the big weights are lent out meanwhile: each becomes an input, and an initializer again.
+    The simplifier passes the graph through one protocol buffer, which ends at 2 GB, and keeps five
+    times its weights in memory ever after. So the big ones are lent out meanwhile: each becomes an
+    input, and an initializer again.
     """
-    if weight_bytes(graph) <= EXTERNAL_DATA_BYTES:
-        slimmed: onnx.ModelProto = onnxslim.slim(graph)
-        return slimmed
     lent = [tensor for tensor in graph.graph.initializer if len(tensor.raw_data) >= LENT_BYTES]
     small = [tensor for tensor in graph.graph.initializer if len(tensor.raw_data) < LENT_BYTES]
     del graph.graph.initializer[:]
@@ -209,7 +231,7 @@ def simplified(graph: onnx.ModelProto) -> onnx.ModelProto:
         onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
         for tensor in lent
     )
-    slimmed = onnxslim.slim(graph)
+    slimmed: onnx.ModelProto = onnxslim.slim(graph)
     names = {tensor.name for tensor in lent}
     inputs = [value for value in slimmed.graph.input if value.name not in names]
     del slimmed.graph.input[:]

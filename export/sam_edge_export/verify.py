@@ -13,7 +13,7 @@ from sam_edge.files import replacing
 from sam_edge.model import load_model
 from sam_edge.spec import MANIFEST_NAME, ModelSpec, manifest_text, read_spec
 from sam_edge_export.checkpoints import load_checkpoint, source_sha256
-from sam_edge_export.fidelity import LIMITS, Fidelity, Truth, compare, truth_of
+from sam_edge_export.fidelity import LIMITS, MASKS_ALONE, Fidelity, Truth, compare, truth_of
 from sam_edge_export.reference import reference_model
 from sam_edge_runtimes import ENGINES, engine_version
 
@@ -113,7 +113,7 @@ def missed(results: Sequence[Fidelity], min_iou: float | None = None) -> list[st
     """Say which limits are missed, by engine; ``min_iou`` replaces that of the masks' mean."""
     found = []
     for result in results:
-        limits = LIMITS[result.precision]
+        limits = LIMITS[result.precision] if result.frame == "square" else MASKS_ALONE
         if min_iou is not None:
             lower = min(min_iou, limits.mask_iou_p05)
             limits = replace(limits, mask_iou_mean=min_iou, mask_iou_p05=lower)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sam_edge_runtimes.errors import EngineError, MissingDependencyError
 from sam_edge_runtimes.memory import give_back_freed
-from sam_edge_runtimes.session import DeferredSession, Float32, Session
+from sam_edge_runtimes.session import DeferredSession, Float32, Session, ShapedSession
 
 __all__ = [
     "ENGINES",
@@ -22,6 +22,7 @@ __all__ = [
     "Float32",
     "MissingDependencyError",
     "Session",
+    "ShapedSession",
     "choose_engine",
     "engine_version",
     "open_session",

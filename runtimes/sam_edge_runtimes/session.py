@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from threading import Lock
 from typing import Protocol
@@ -59,4 +60,43 @@ class DeferredSession:
             return answer
         with self._lock:
             session = self._session = self._session or self._open()
+        return session.run(feeds)
+
+
+SHAPES_KEPT = 2
+"""A camera's photos come in two shapes, landscape and portrait."""
+
+
+class ShapedSession:
+    """A session a shape: a graph with its sizes fixed is up to a fifth faster than an open one.
+
+    Args:
+        open_session: opens the graph with dimensions fixed, name -> size.
+        tensor: the input whose shape decides.
+        dimensions: names of its dimensions, by axis.
+    """
+
+    def __init__(
+        self,
+        open_session: Callable[[Mapping[str, int]], Session],
+        tensor: str,
+        dimensions: Mapping[int, str],
+    ) -> None:
+        self._open = open_session
+        self._tensor = tensor
+        self._dimensions = dimensions
+        self._sessions: OrderedDict[tuple[int, ...], Session] = OrderedDict()
+        self._lock = Lock()
+
+    def run(self, feeds: Mapping[str, Float32]) -> dict[str, Float32]:
+        """Run the graph that was opened for this shape, or open it; see ``Session.run``."""
+        shape = feeds[self._tensor].shape
+        sizes = tuple(shape[axis] for axis in self._dimensions)
+        with self._lock:
+            session = self._sessions.pop(sizes, None)
+            if session is None:
+                while len(self._sessions) >= SHAPES_KEPT:  # before another one needs the memory
+                    self._sessions.popitem(last=False)
+                session = self._open(dict(zip(self._dimensions.values(), sizes, strict=True)))
+            self._sessions[sizes] = session
         return session.run(feeds)

@@ -10,6 +10,7 @@ from sam_edge_runtimes import (
     DeferredSession,
     EngineError,
     MissingDependencyError,
+    ShapedSession,
     choose_engine,
     open_session,
 )
@@ -147,6 +148,46 @@ def test_a_session_that_is_not_kept_opens_each_time():
     for _ in range(3):
         session.run({"x": np.zeros(1, np.float32)})
     assert len(opened) == 3
+
+
+def test_a_shaped_session_opens_once_a_shape_and_keeps_the_last_two():
+    opened = []
+
+    def opener(sizes):
+        opened.append(dict(sizes))
+        return FakeSession(lambda feeds: {"y": feeds["x"] * 2})
+
+    session = ShapedSession(opener, "x", {0: "rows", 1: "columns"})
+
+    def run(rows, columns):
+        assert session.run({"x": np.ones((rows, columns), np.float32)})["y"].shape == (
+            rows,
+            columns,
+        )
+
+    run(2, 3)
+    run(3, 2)
+    run(2, 3)
+    assert opened == [{"rows": 2, "columns": 3}, {"rows": 3, "columns": 2}]
+    run(4, 4)  # the least recently used goes: 3 x 2
+    run(2, 3)
+    assert len(opened) == 3
+    run(3, 2)
+    assert opened[3:] == [{"rows": 3, "columns": 2}]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_shaped_session_gives_what_an_open_graph_gives(engine, doubling):
+    shaped = ShapedSession(
+        lambda sizes: open_session(
+            engine, doubling, input_shapes={"x": ("rows", 2)}, fixed=dict(sizes)
+        ),
+        "x",
+        {0: "rows"},
+    )
+    for rows in (1, 4, 2, 1):
+        x = np.random.default_rng(rows).standard_normal((rows, 2), np.float32)
+        assert np.array_equal(shaped.run({"x": x})["y"], 2 * x)
 
 
 def test_the_fake_is_as_strict_as_an_engine():

@@ -16,6 +16,8 @@ Transformer Backbones for Object Detection" (2022), section 3.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -64,39 +66,65 @@ class Attention(nn.Module):
         super().__init__()
         self.heads = heads
         self.scale = (width // heads) ** -0.5
-        self.grid = grid
         self.chunks = chunks
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
         self.rel_pos_h = nn.Parameter(torch.zeros(2 * grid - 1, width // heads))
         self.rel_pos_w = nn.Parameter(torch.zeros(2 * grid - 1, width // heads))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``[B, side^2, width]`` to the same shape."""
-        side, width = self.grid, x.shape[-1]
-        head_width = width // self.heads
-        qkv = self.qkv(x).reshape(-1, side * side, 3, self.heads, head_width)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # [B, heads, side^2, head_width]
+    def forward(self, x: Tensor, rows: int, columns: int) -> Tensor:
+        """``[B, rows * columns, width]`` to the same shape; a grid as large as the tables at most.
+
+        A smaller grid reads the middle of the tables: distances mean what they always do.
+        """
+        width = x.shape[-1]
+        heads, head_width = self.heads, width // self.heads
+        qkv = self.qkv(x).reshape(-1, rows * columns, 3, heads, head_width)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # [B, heads, tokens, head_width]
         keys = (key * self.scale).transpose(-2, -1)
-        index = torch.arange(side)
-        offsets = index[:, None] - index[None, :] + side - 1
-        table_h = self.rel_pos_h[offsets].transpose(1, 2)  # [side (query), head_width, side (key)]
-        table_w = self.rel_pos_w[offsets].transpose(1, 2)
-        rows = side // self.chunks
+        table_h, table_w = self._by_query(self.rel_pos_h), self._by_query(self.rel_pos_w)
+        table_h, table_w = table_h[:rows, :, :rows], table_w[:columns, :, :columns]
         outputs = []
-        for start in range(0, side, rows):
-            chunk = query[:, :, start * side : (start + rows) * side]
-            grid = chunk.reshape(-1, self.heads, rows, side, head_width)
-            bias_h = grid @ table_h[start : start + rows]
+        for start, end in parts(rows, self.chunks):
+            count = end - start
+            chunk = query[:, :, start * columns : end * columns]
+            grid = chunk.reshape(-1, heads, count, columns, head_width)
+            bias_h = grid @ table_h[start:end]
             bias_w = (grid.transpose(2, 3) @ table_w).transpose(2, 3)
-            logits = (chunk @ keys).reshape(-1, self.heads, rows * side, side, side)
-            logits = logits + bias_h.reshape(-1, self.heads, rows * side, side, 1)
-            logits = logits + bias_w.reshape(-1, self.heads, rows * side, 1, side)
-            weights = logits.reshape(-1, self.heads, rows * side, side * side).softmax(-1)
+            logits = (chunk @ keys).reshape(-1, heads, count * columns, rows, columns)
+            logits = logits + bias_h.reshape(-1, heads, count * columns, rows, 1)
+            logits = logits + bias_w.reshape(-1, heads, count * columns, 1, columns)
+            weights = logits.reshape(-1, heads, count * columns, rows * columns).softmax(-1)
             outputs.append(weights @ value)
         mixed = torch.cat(outputs, dim=2) if len(outputs) > 1 else outputs[0]
-        out: Tensor = self.proj(mixed.transpose(1, 2).reshape(-1, side * side, width))
+        out: Tensor = self.proj(mixed.transpose(1, 2).reshape(-1, rows * columns, width))
         return out
+
+    @staticmethod
+    def _by_query(table: Tensor) -> Tensor:
+        """``[2 * side - 1, head_width]`` by distance to ``[side (query), head_width, side (key)]``.
+
+        Of parameters alone, so that it is a constant once traced.
+        """
+        side = (len(table) + 1) // 2
+        index = torch.arange(side)
+        return table[index[:, None] - index[None, :] + side - 1].transpose(1, 2)
+
+
+def parts(length: int, count: int) -> list[tuple[int, int]]:
+    """Cut a length into parts that differ by one at most.
+
+    >>> parts(11, 4)
+    [(0, 2), (2, 5), (5, 8), (8, 11)]
+    """
+    bounds = [length * index // count for index in range(count + 1)]
+    return list(pairwise(bounds))
+
+
+def frame_of(image: Tensor, any_frame: bool) -> tuple[int, int]:
+    """Height and width of an image. Traced, they stay open only if ``any_frame`` says so."""
+    height, width = image.shape[-2:]
+    return (height, width) if any_frame else (int(height), int(width))
 
 
 def query_chunks(grid: int) -> int:
@@ -112,26 +140,30 @@ def query_chunks(grid: int) -> int:
     )
 
 
-def in_windows(x: Tensor, side: int, window: int, attend: Callable[[Tensor], Tensor]) -> Tensor:
+def in_windows(
+    x: Tensor, rows: int, columns: int, window: int, attend: Callable[[Tensor], Tensor]
+) -> Tensor:
     """Attend within windows; the grid is zero-padded to whole ones, as in training.
 
     Args:
-        x: ``[B, side^2, width]``.
-        side: of the grid.
+        x: ``[B, rows * columns, width]``.
+        rows: of the grid.
+        columns: of the grid.
         window: side of a window.
         attend: ``[B * windows, window^2, width]`` to the same shape.
 
     Returns:
-        ``[B, side^2, width]``.
+        ``[B, rows * columns, width]``.
     """
     width = x.shape[-1]
-    count = -(-side // window)
-    padded = count * window
-    x = F.pad(x.reshape(-1, side, side, width), (0, 0, 0, padded - side, 0, padded - side))
-    x = x.reshape(-1, count, window, count, window, width).transpose(2, 3)
+    down, across = (rows + window - 1) // window, (columns + window - 1) // window
+    below, beside = down * window - rows, across * window - columns
+    x = F.pad(x.reshape(-1, rows, columns, width), (0, 0, 0, beside, 0, below))
+    x = x.reshape(-1, down, window, across, window, width).transpose(2, 3)
     x = attend(x.reshape(-1, window * window, width))
-    x = x.reshape(-1, count, count, window, window, width).transpose(2, 3)
-    return x.reshape(-1, padded, padded, width)[:, :side, :side].reshape(-1, side * side, width)
+    x = x.reshape(-1, down, across, window, window, width).transpose(2, 3)
+    x = x.reshape(-1, down * window, across * window, width)
+    return x[:, :rows, :columns].reshape(-1, rows * columns, width)
 
 
 class Block(nn.Module):
@@ -151,12 +183,15 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
         self.mlp = MlpBlock(width, 4 * width)
         self.window = window
-        self.grid = grid
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``[B, grid^2, width]`` to the same shape."""
+    def forward(self, x: Tensor, rows: int, columns: int) -> Tensor:
+        """``[B, rows * columns, width]`` to the same shape."""
         y = self.norm1(x)
-        y = in_windows(y, self.grid, self.window, self.attn) if self.window else self.attn(y)
+        if self.window:
+            attend = partial(self.attn, rows=self.window, columns=self.window)
+            y = in_windows(y, rows, columns, self.window, attend)
+        else:
+            y = self.attn(y, rows, columns)
         x = x + y
         out: Tensor = x + self.mlp(self.norm2(x))
         return out
@@ -176,7 +211,12 @@ class PatchEmbed(nn.Module):
 
 
 class ImageEncoderViT(nn.Module):
-    """``[B, 3, S, S]`` normalised to ``[B, 256, S/16, S/16]``."""
+    """``[B, 3, H, W]`` normalised to ``[B, 256, H/16, W/16]``; H and W at most ``image_size``.
+
+    ``any_frame``: whether a traced graph takes any such size or the traced one alone.
+    """
+
+    any_frame = False
 
     def __init__(
         self,
@@ -205,10 +245,12 @@ class ImageEncoderViT(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Encode normalised, padded images."""
-        x = self.patch_embed(image) + self.pos_embed
-        grid, width = self.pos_embed.shape[1], self.pos_embed.shape[3]
-        x = x.reshape(-1, grid * grid, width)
+        height, width = frame_of(image, self.any_frame)
+        rows, columns = height // 16, width // 16
+        x = self.patch_embed(image) + self.pos_embed[:, :rows, :columns]
+        channels = x.shape[-1]
+        x = x.reshape(-1, rows * columns, channels)
         for block in self.blocks:
-            x = block(x)
-        out: Tensor = self.neck(x.reshape(-1, grid, grid, width).permute(0, 3, 1, 2))
+            x = block(x, rows, columns)
+        out: Tensor = self.neck(x.reshape(-1, rows, columns, channels).permute(0, 3, 1, 2))
         return out

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sam_edge_export.modules.image_encoder import LayerNorm2d, in_windows
+from sam_edge_export.modules.image_encoder import LayerNorm2d, frame_of, in_windows, parts
 
 STRIP_ROWS = 64
-"""Rows of the expanded map of an ``MBConv`` that exist at once."""
+"""Rows of the expanded map of an ``MBConv`` that exist at once, at most."""
 
 
 class Conv2dBN(nn.Sequential):
@@ -59,20 +59,19 @@ class MBConv(nn.Module):
     exact, and the strips fit a cache.
     """
 
-    def __init__(self, width: int, side: int, expansion: int = 4) -> None:
+    def __init__(self, width: int, strips: int, expansion: int = 4) -> None:
         super().__init__()
         hidden = width * expansion
         self.conv1 = Conv2dBN(width, hidden)
         self.conv2 = Conv2dBN(hidden, hidden, 3, groups=hidden)
         self.conv3 = Conv2dBN(hidden, width)
-        self.side = side
+        self.strips = strips
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``[B, width, side, side]`` to the same shape."""
+    def forward(self, x: Tensor, rows: int) -> Tensor:
+        """``[B, width, rows, columns]`` to the same shape."""
         strips = []
-        for start in range(0, self.side, STRIP_ROWS):
-            end = min(start + STRIP_ROWS, self.side)
-            above, below = min(start, 1), min(self.side - end, 1)
+        for number, (start, end) in enumerate(parts(rows, self.strips), 1):
+            above, below = int(number > 1), int(number < self.strips)
             y = F.gelu(self.conv1(x[:, :, start - above : end + below]))
             y = self._depthwise(F.pad(y, (0, 0, 1 - above, 1 - below)))
             strips.append(F.gelu(x[:, :, start:end] + self.conv3(F.gelu(y))))
@@ -150,27 +149,28 @@ class Mlp(nn.Module):
 class TinyViTBlock(nn.Module):
     """Window attention, a depthwise convolution, an MLP."""
 
-    def __init__(self, width: int, heads: int, window: int, side: int) -> None:
+    def __init__(self, width: int, heads: int, window: int) -> None:
         super().__init__()
         self.attn = Attention(width, heads, window)
         self.local_conv = Conv2dBN(width, width, 3, groups=width)
         self.mlp = Mlp(width, 4 * width)
         self.window = window
-        self.side = side
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``[B, width, side, side]`` to the same shape."""
-        attended = in_windows(self._tokens(x), self.side, self.window, self.attn)
-        x = self.local_conv(x + self._grid(attended))
-        return x + self._grid(self.mlp(self._tokens(x)))
+    def forward(self, x: Tensor, rows: int, columns: int) -> Tensor:
+        """``[B, width, rows, columns]`` to the same shape."""
+        attended = in_windows(_tokens(x), rows, columns, self.window, self.attn)
+        x = self.local_conv(x + _grid(attended, rows, columns))
+        return x + _grid(self.mlp(_tokens(x)), rows, columns)
 
-    def _tokens(self, x: Tensor) -> Tensor:
-        """``[B, width, side, side]`` to ``[B, side^2, width]``."""
-        return x.flatten(2).transpose(1, 2)
 
-    def _grid(self, x: Tensor) -> Tensor:
-        """The way back."""
-        return x.transpose(1, 2).reshape(-1, x.shape[-1], self.side, self.side)
+def _tokens(x: Tensor) -> Tensor:
+    """``[B, width, rows, columns]`` to ``[B, rows * columns, width]``."""
+    return x.flatten(2).transpose(1, 2)
+
+
+def _grid(x: Tensor, rows: int, columns: int) -> Tensor:
+    """The way back."""
+    return x.transpose(1, 2).reshape(-1, x.shape[-1], rows, columns)
 
 
 class Stage(nn.Module):
@@ -181,15 +181,20 @@ class Stage(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.downsample = downsample
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``[B, width, H, W]`` to the next stage's input."""
+    def forward(self, x: Tensor, rows: int, columns: int) -> Tensor:
+        """``[B, width, rows, columns]`` to the next stage's input."""
         for block in self.blocks:
-            x = block(x)
+            x = block(x, rows) if isinstance(block, MBConv) else block(x, rows, columns)
         return x if self.downsample is None else self.downsample(x)
 
 
 class TinyViT(nn.Module):
-    """``[B, 3, S, S]`` normalised to ``[B, 256, S/16, S/16]``."""
+    """``[B, 3, H, W]`` normalised to ``[B, 256, H/16, W/16]``.
+
+    ``any_frame``: whether a traced graph takes any size or the traced one alone.
+    """
+
+    any_frame = False
 
     def __init__(
         self,
@@ -201,15 +206,15 @@ class TinyViT(nn.Module):
     ) -> None:
         super().__init__()
         strides = (2, 2, 1)  # the last merging keeps stride 16, which SAM's decoder expects
-        sides = [image_size // 4, image_size // 8, image_size // 16, image_size // 16]
+        strips = -(-image_size // 4 // STRIP_ROWS)
         self.patch_embed = PatchEmbed(widths[0])
         stages = []
         for stage in range(4):
             width = widths[stage]
             blocks: list[nn.Module] = [
-                MBConv(width, sides[0])
+                MBConv(width, strips)
                 if stage == 0
-                else TinyViTBlock(width, heads[stage], windows[stage], sides[stage])
+                else TinyViTBlock(width, heads[stage], windows[stage])
                 for _ in range(depths[stage])
             ]
             last = stage == 3
@@ -225,8 +230,9 @@ class TinyViT(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Encode normalised, padded images."""
+        height, width = frame_of(image, self.any_frame)
         x = self.patch_embed(image)
-        for stage in self.layers:
-            x = stage(x)
+        for stage, stride in zip(self.layers, (4, 8, 16, 16), strict=True):
+            x = stage(x, height // stride, width // stride)
         out: Tensor = self.neck(x)
         return out

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
@@ -15,7 +16,6 @@ from sam_edge.errors import ImageError, SamEdgeError
 from sam_edge.image import preprocess, read_image
 from sam_edge.spec import ModelSpec, sha256_file
 from sam_edge_export.quantize.recipes import tensors_to_range
-from sam_edge_export.quantize.session import open_encoder
 from sam_edge_export.verify import photos_in
 
 SCENES = 8
@@ -134,22 +134,43 @@ def measure_ranges(
     names = tensors_to_range(graph)
     watched = onnx.ModelProto()
     watched.CopyFrom(graph)
-    for name in names:
-        for kind in ("ReduceMin", "ReduceMax"):
-            output = f"{name}_{kind}"
-            watched.graph.node.append(helper.make_node(kind, [name], [output], keepdims=0))
-            watched.graph.output.append(
-                helper.make_tensor_value_info(output, TensorProto.FLOAT, [])
-            )
+    nodes = []
+    for node in watched.graph.node:
+        nodes.append(node)
+        for name in set(node.output) & set(names):
+            # Right behind its producer: at the end, every activation would be kept until then.
+            for kind in ("ReduceMin", "ReduceMax"):
+                output = f"{name}_{kind}"
+                nodes.append(helper.make_node(kind, [name], [output], keepdims=0))
+                watched.graph.output.append(
+                    helper.make_tensor_value_info(output, TensorProto.FLOAT, [])
+                )
+    del watched.graph.node[:]
+    watched.graph.node.extend(nodes)
     path = directory / "watched.onnx"
     save(watched, path)
-    session = open_encoder("onnxruntime", path, spec.image_size)
+    session = _session(path)
+    outputs = [f"{name}_{kind}" for name in names for kind in ("ReduceMin", "ReduceMax")]
     found: dict[str, tuple[float, float]] = {}
     for number, photo in enumerate(photos, 1):
         progress(f"calibrating on photo {number} of {len(photos)}")
-        values = session.run({"image": preprocess(photo, spec)})
+        answers = session.run(outputs, {"image": preprocess(photo, spec)})
+        values = dict(zip(outputs, map(float, answers), strict=True))
         for name in names:
-            low, high = float(values[f"{name}_ReduceMin"]), float(values[f"{name}_ReduceMax"])
+            low, high = values[f"{name}_ReduceMin"], values[f"{name}_ReduceMax"]
             before = found.get(name, (low, high))
             found[name] = min(before[0], low), max(before[1], high)
     return found
+
+
+def _session(path: Path) -> ort.InferenceSession:
+    """Open a graph that runs in its own order: a third of the memory that the engine's takes.
+
+    Left alone, the engine runs the graph first and the range of every activation last.
+    """
+    options = ort.SessionOptions()
+    options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
+    options.enable_mem_reuse = options.enable_mem_pattern = False
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    options.add_free_dimension_override_by_name("batch", 1)
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

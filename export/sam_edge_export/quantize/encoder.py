@@ -193,7 +193,7 @@ def speedup(engine: str, float_graph: Path, graph: Path, shape: tuple[int, ...])
         The ratio of the medians of runs taken in turn, after one to warm up.
     """
     image = np.random.default_rng(0).standard_normal(shape, np.float32)
-    sessions = [open_encoder(engine, path, shape[-1]) for path in (float_graph, graph)]
+    sessions = [open_encoder(engine, path, image.shape[2:]) for path in (float_graph, graph)]
     times: tuple[list[float], list[float]] = ([], [])
     for turn in range(ROUNDS + 1):
         for session, taken in zip(sessions, times, strict=True):
@@ -205,4 +205,4 @@ def speedup(engine: str, float_graph: Path, graph: Path, shape: tuple[int, ...])
 
 
 def _embedding(engine: str, path: Path, image: Float32) -> Float32:
-    return open_encoder(engine, path, image.shape[-1]).run({"image": image})["image_embeddings"]
+    return open_encoder(engine, path, image.shape[2:]).run({"image": image})["image_embeddings"]

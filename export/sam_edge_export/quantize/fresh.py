@@ -64,7 +64,7 @@ def cost_of(request: Request) -> Cost:
 
 def _run(request: Request) -> Cost:
     image = np.load(request.image)
-    session = open_encoder(request.engine, Path(request.graph), image.shape[-1], request.threads)
+    session = open_encoder(request.engine, Path(request.graph), image.shape[2:], request.threads)
     taken = []
     for _ in range(request.runs + 1):
         began = time.perf_counter()

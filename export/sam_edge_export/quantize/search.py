@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from sam_edge.spec import IMAGE_ENCODER
 from sam_edge_export import trace
 from sam_edge_export.checkpoints import load_checkpoint
-from sam_edge_export.fidelity import LIMITS, truth_of
+from sam_edge_export.fidelity import MASKS_ALONE, truth_of
 from sam_edge_export.manifest import added, blank, with_graph, write_manifest
 from sam_edge_export.quantize.calibrate import calibration_photos
 from sam_edge_export.quantize.encoder import machine, source, write_encoder
@@ -54,7 +54,7 @@ class Row:
     @property
     def passes(self) -> bool:
         """Whether the masks pass int8's gate with no product back in float."""
-        limits = LIMITS["int8"]
+        limits = MASKS_ALONE
         mean, low = limits.mask_iou_mean, limits.mask_iou_p05
         return self.mask_iou_mean >= mean and self.mask_iou_p05 >= low
 
@@ -189,7 +189,7 @@ def plot(rows: Sequence[Row], width: int = 960, height: int = 540) -> Image.Imag
     font = ImageFont.load_default(14)
     left, right, top, bottom = 80, width - 30, 50, height - 60
     slowest = 1.25 * max(row.seconds for row in rows)
-    gate = LIMITS["int8"].mask_iou_mean
+    gate = MASKS_ALONE.mask_iou_mean
     lowest = min(gate, *(row.mask_iou_mean for row in rows)) - 0.005
 
     def place(seconds: float, iou: float) -> tuple[float, float]:

@@ -7,20 +7,22 @@ from pathlib import Path
 from sam_edge_runtimes import Session, open_session
 
 
-def open_encoder(engine: str, path: Path, image_size: int, threads: int | None = None) -> Session:
+def open_encoder(
+    engine: str, path: Path, sides: tuple[int | str, int | str], threads: int | None = None
+) -> Session:
     """Open an encoder for one image at a time.
 
     Args:
         engine: an installed one.
         path: the graph's file.
-        image_size: side of its frame, in pixels.
+        sides: height and width of its image, or names where they are to stay dynamic.
         threads: None leaves it to the engine.
     """
     return open_session(
         engine,
         path,
         threads=threads,
-        input_shapes={"image": ("batch", 3, image_size, image_size)},
+        input_shapes={"image": ("batch", 3, *sides)},
         fixed={"batch": 1},
         pack_weights=False,
     )
