@@ -111,6 +111,8 @@ class OnnxRuntimeSession:
             arrays = self._session.run(self._outputs, dict(feeds), self._options)
         except Exception as error:
             raise EngineError(f"onnxruntime on {self._path}: {_first_line(error)}") from error
+        if self._options is not None:  # an output is part of the arena, and would keep it whole
+            arrays = [array.copy() for array in arrays]
         return dict(zip(self._outputs, arrays, strict=True))
 
 

@@ -197,6 +197,14 @@ def test_the_fake_is_as_strict_as_an_engine():
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+def test_a_session_that_shrinks_gives_arrays_that_keep_no_engine_memory(engine, doubling):
+    session = open_session(engine, doubling, shrink=True)
+    answer = session.run({"x": np.ones((3, 2), np.float32)})["y"]
+    assert answer.flags.owndata
+    assert answer.tolist() == [[2.0, 2.0]] * 3
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_what_an_engine_made_of_a_graph_is_kept_and_gives_the_same(engine, doubling, tmp_path):
     cache = tmp_path / "compiled" / "doubling"
     x = np.arange(4, dtype=np.float32).reshape(2, 2)
