@@ -1,10 +1,11 @@
 """Measure what each technique brings to the image encoder, and write the table of performance.md.
 
     python docs/techniques.py measure vit_b --rounds 3   # needs minutes, and all of the machine
-    python docs/techniques.py whole vit_b                # the whole model: cold start, low memory
+    python docs/techniques.py whole vit_b                # cold start, low memory, threads, frames
     python docs/techniques.py int8 vit_b                 # int8 against float32
     python docs/techniques.py profile vit_b              # where the time goes, by operator
     python docs/techniques.py clicks mobile_sam          # memory of 64 clicks and their masks
+    python docs/techniques.py photos mobile_sam          # memory over 200 photos in a row
     python docs/techniques.py write                      # docs/techniques/*.json -> performance.md
 
 Every row runs in processes of its own, one a round, the rows in turn: the machine's speed drifts,
@@ -29,6 +30,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sam_edge_runtimes.memory import resident_sizes
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "techniques"
@@ -128,6 +131,7 @@ def main() -> None:
         ("profile", measure_profile, 3, None, "where the time goes, by operator"),
         ("whole", measure_whole, 3, None, "cold start and memory of a whole bundle"),
         ("clicks", measure_clicks, None, None, "memory of 64 clicks and their masks"),
+        ("photos", measure_photos, None, None, "memory over 200 photos in a row"),
     ):
         measuring = verbs.add_parser(verb, help=text)
         measuring.add_argument("variant", choices=GFLOP)
@@ -186,19 +190,22 @@ def measure_whole(arguments: argparse.Namespace) -> None:
     """Open a bundle without a cache, with an empty one and with a full one; also in low memory."""
     table: list[Row] = []
     with folders(arguments) as (temporary, work):
-        bundle = prepare(arguments.variant, work)["bundle"]
+        bundles = {"square": prepare(arguments.variant, work)["bundle"]}
+        bundles["photo"] = prepare_photo_frame(arguments.variant, work)
         for engine in ("onnxruntime", "openvino"):
-            for label, memory_mode, cache in STATES:
+            for label, state in STATES.items():
                 row: Row = {"engine": engine, "label": label, "rounds": []}
                 table.append(row)
                 for number in range(arguments.rounds):
                     # "first" finds an empty cache each time; the others find what it left
                     name = f"{engine}-{number}" if label == FIRST else f"{engine}-0"
                     request = {
-                        "whole": bundle,
+                        "whole": bundles[state.get("frame", "square")],
                         "engine": engine,
-                        "memory": memory_mode,
-                        "cache": cache,
+                        "memory": "normal",
+                        "cache": False,
+                        "threads": THREADS,
+                        **state,
                     }
                     environment = {**os.environ, "SAM_EDGE_CACHE": f"{temporary}/{name}"}
                     row["rounds"].append(in_a_process(request, environment))
@@ -219,6 +226,19 @@ def measure_clicks(arguments: argparse.Namespace) -> None:
             table.append({"engine": engine, "label": "64 clicks, 192 masks", "rounds": rounds})
             print(engine, rounds, flush=True)
         save(f"{arguments.variant}-clicks", arguments.variant, table)
+
+
+def measure_photos(arguments: argparse.Namespace) -> None:
+    """Encode photos of changing size and decode a click on each, in a fresh process an engine."""
+    table: list[Row] = []
+    with folders(arguments) as (temporary, work):
+        bundle = prepare(arguments.variant, work)["bundle"]
+        environment = {**os.environ, "SAM_EDGE_CACHE": f"{temporary}/cache"}
+        for engine in ("onnxruntime", "openvino"):
+            answer = in_a_process({"photos": bundle, "engine": engine}, environment)
+            table.append({"engine": engine, "label": "RSS after each photo", "rounds": [answer]})
+            print(engine, answer, flush=True)
+        save(f"{arguments.variant}-photos", arguments.variant, table)
 
 
 def measure_profile(arguments: argparse.Namespace) -> None:
@@ -312,13 +332,30 @@ def run_clicks(request: dict[str, Any]) -> dict[str, Any]:
     return {"peak_before_mb": before, "masks_mb": masks, **memory()}
 
 
+def run_photos(request: dict[str, Any]) -> dict[str, Any]:
+    """Return this process's resident size after each of 200 photos."""
+    import sam_edge
+
+    generator = np.random.default_rng(0)
+    model = sam_edge.load_model(request["photos"], request["engine"], THREADS)
+    sizes = []
+    for _ in range(200):
+        height, width = generator.integers(300, 2000, 2)
+        photo = generator.integers(0, 256, (height, width, 3), np.uint8)
+        model.decode(model.encode_image(photo), points=[(width // 2, height // 2)])
+        sizes.append(round(resident_sizes()["VmRSS"] / 1e6, 1))
+    return {"rss_mb": sizes, **memory()}
+
+
 FIRST = "first, keeps what the engine made"
-STATES = (
-    ("without a cache", "normal", False),
-    (FIRST, "normal", True),
-    ("from the cache", "normal", True),
-    ("from the cache, low memory", "low", True),
-)
+STATES: dict[str, dict[str, Any]] = {
+    "without a cache": {},
+    FIRST: {"cache": True},
+    "from the cache": {"cache": True},
+    "from the cache, low memory": {"cache": True, "memory": "low"},
+    "without a cache, one thread": {"threads": 1},
+    "without a cache, `--frame photo`": {"frame": "photo"},
+}
 
 
 def in_a_process(request: dict[str, Any], environment: dict[str, str] | None = None) -> Row:
@@ -354,19 +391,20 @@ def run_whole(request: dict[str, Any]) -> dict[str, Any]:
     from sam_edge.spec import IMAGE_ENCODER, PROMPT_ENCODER_MASK_DECODER, read_spec
 
     directory, engine, cache = Path(request["whole"]), request["engine"], request["cache"]
+    threads = request["threads"]
     photo = np.random.default_rng(0).integers(0, 256, (1200, 1800, 3), np.uint8)
     facts = {}
-    if request["memory"] == "normal":
-        spec = read_spec(directory)
+    spec = read_spec(directory)
+    if request["memory"] == "normal" and spec.frame == "square":
         began = time.perf_counter()
         encoder, decoder = (
-            graph_opener(directory, spec, role, engine, THREADS, cache=cache)()
+            graph_opener(directory, spec, role, engine, threads, cache=cache)()
             for role in (IMAGE_ENCODER, PROMPT_ENCODER_MASK_DECODER)
         )
         facts["load_s"] = time.perf_counter() - began
         model = Model(spec, encoder, decoder, engine)
     else:
-        model = sam_edge.load_model(directory, engine, THREADS, memory="low", cache=cache)
+        model = sam_edge.load_model(directory, engine, threads, request["memory"], cache)
     times = []
     for _ in range(2):
         began = time.perf_counter()
@@ -417,6 +455,16 @@ def prepare(variant: str, work: Path) -> dict[str, str]:
     }
 
 
+def prepare_photo_frame(variant: str, work: Path) -> str:
+    """Make a bundle whose encoder takes what is in the photo, after ``prepare``."""
+    from sam_edge_export.pipeline import export_bundle
+
+    bundle = work / f"{variant}-photo-frame"
+    if not bundle.exists():
+        export_bundle(work / f"seeded_{variant}.pth", bundle, frame="photo", verify=False)
+    return str(bundle)
+
+
 def prepare_int8(variant: str, work: Path) -> dict[str, str]:
     """Make int8 encoders, ours and what ``quantize_dynamic`` makes of the straight trace.
 
@@ -450,6 +498,8 @@ def run_one(request: dict[str, Any]) -> dict[str, Any]:
         return run_whole(request)
     if "clicks" in request:
         return run_clicks(request)
+    if "photos" in request:
+        return run_photos(request)
     if "profile" in request:
         return run_profile(request)
     image = np.random.default_rng(0).standard_normal((1, 3, 1024, 1024)).astype(np.float32)
@@ -580,12 +630,8 @@ OPENERS = {"torch": open_torch, "onnxruntime": open_onnxruntime, "openvino": ope
 
 def memory() -> dict[str, float]:
     """Return this process's peak RSS and its anonymous part now, in MB (Linux)."""
-    status = Path("/proc/self/status").read_text()
-    fields = dict(line.split(":", 1) for line in status.splitlines())
-    return {
-        "peak_rss_mb": int(fields["VmHWM"].split()[0]) / 1e3,
-        "anonymous_mb": int(fields["RssAnon"].split()[0]) / 1e3,
-    }
+    sizes = resident_sizes()
+    return {"peak_rss_mb": sizes["VmHWM"] / 1e6, "anonymous_mb": sizes["RssAnon"] / 1e6}
 
 
 def write() -> None:
@@ -596,11 +642,14 @@ def write() -> None:
         ("int8", [f"{variant}-int8" for variant in GFLOP], text_of),
         ("profile", [f"{variant}-profile" for variant in GFLOP], text_of_profile),
         ("whole", [f"{variant}-whole" for variant in GFLOP], text_of_whole),
+        ("photos", [f"{variant}-photos" for variant in GFLOP], text_of_photos),
     ):
         found = [path for name in names if (path := RESULTS / f"{name}.json").exists()]
         tables = "\n".join(text(json.loads(path.read_text())) for path in found)
         before, begin, rest = page.partition(f"<!-- {mark} -->")
         _, end, after = rest.partition(f"<!-- /{mark} -->")
+        if not end:
+            sys.exit(f"{PAGE.name} has no marks of {mark}")
         page = f"{before}{begin}\n{tables}{end}{after}"
     PAGE.write_text(page)
 
@@ -627,12 +676,28 @@ def text_of_whole(record: dict[str, Any]) -> str:
             for key in ("load_s", "peak_rss_mb", "anonymous_mb")
             if key in row["rounds"][0]
         }
-        load = f"{middle['load_s'] * 1e3:.0f}" if "load_s" in middle else "each photo"
+        load = f"{middle['load_s'] * 1e3:.0f}" if "load_s" in middle else "with the photo"
         encode = statistics.median(entry["encode_s"][-1] for entry in row["rounds"])
         lines.append(
             f"| {row['engine']} | {row['label']} | {load} | {encode * 1e3:.0f} | "
             f"{middle['peak_rss_mb']:.0f} | {middle['anonymous_mb']:.0f} |"
         )
+    return "\n".join(lines) + "\n\n"
+
+
+def text_of_photos(record: dict[str, Any]) -> str:
+    """Return how a process's size changed over many photos as Markdown."""
+    after = (1, 50, 100, 150, 200)
+    lines = [
+        title_of(record),
+        "",
+        f"| engine | {' | '.join(f'RSS MB after {count}' for count in after)} | peak |",
+        "|---|" + "---|" * (len(after) + 1),
+    ]
+    for row in record["rows"]:
+        (answer,) = row["rounds"]
+        sizes = " | ".join(f"{answer['rss_mb'][count - 1]:.0f}" for count in after)
+        lines.append(f"| {row['engine']} | {sizes} | {answer['peak_rss_mb']:.0f} |")
     return "\n".join(lines) + "\n\n"
 
 

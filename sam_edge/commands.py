@@ -305,7 +305,7 @@ def describe(directory: Path, spec: ModelSpec) -> str:
     """Return a bundle's manifest as a text for people."""
     lines = [
         f"{directory}",
-        f"  model      {spec.variant}, {spec.image_size} px, {spec.precision}, "
+        f"  model      {spec.variant}, {spec.image_size} px, {spec.frame} frame, {spec.precision}, "
         f"{spec.decoder} decoder, opset {spec.opset}",
         f"  source     {spec.source.file}, sha256 {spec.source.sha256[:12]}..., "
         f"licence {spec.source.licence}",

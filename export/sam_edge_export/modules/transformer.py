@@ -65,7 +65,8 @@ class Attention(nn.Module):
             logits = folded.reshape(batch, -1, width) @ query.transpose(-2, -1)
             logits = logits.reshape(batch, self.heads, count, -1) + offset
         # [B, heads, few, many]: the softmax over few keys runs along the many queries.
-        weights = torch.exp(logits - logits.amax(2, keepdim=True))
+        # What is subtracted cancels out, so no gradient goes through it.
+        weights = torch.exp(logits - logits.amax(2, keepdim=True).detach())
         weights = weights / weights.sum(2, keepdim=True)
         to_width = self.out_proj.weight.t().reshape(self.heads, -1, width)
         values = (self._split(self.v_proj(value)) @ to_width).reshape(batch, -1, width)
