@@ -30,6 +30,7 @@ class ImageEmbedding:
         image_size: side S of the encoder's frame.
         engine: what computed it. Recorded, but no part of the key: engines agree.
         precision: of the encoder; recorded likewise.
+        frame: what of the square frame was encoded, see ``ModelSpec``; recorded likewise.
     """
 
     features: NDArray[np.float32]
@@ -40,6 +41,7 @@ class ImageEmbedding:
     image_size: int
     engine: str
     precision: str
+    frame: str = "square"
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -101,6 +103,7 @@ class ImageEmbedding:
                     image_size=int(file["image_size"]),
                     engine=str(file["engine"]),
                     precision=str(file["precision"]),
+                    frame=str(file["frame"]) if "frame" in file else "square",
                 )
         except FileNotFoundError:
             raise

@@ -50,7 +50,7 @@ def _path() -> Path:
 
 
 def _key(spec: ModelSpec) -> str:
-    return f"{spec.source.sha256}-{spec.precision}"
+    return f"{spec.source.sha256}-{spec.precision}-{spec.frame}"
 
 
 def _known() -> dict[str, str]:

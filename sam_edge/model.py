@@ -139,6 +139,7 @@ class Model:
             image_size=self.spec.image_size,
             engine=self.engine,
             precision=self.spec.precision,
+            frame=self.spec.frame,
         )
 
     def decode(
@@ -284,7 +285,8 @@ def load_model(
             memory is then free while masks are decoded, at the price of opening it every time.
             ``auto`` is then ONNX Runtime where it is installed, which needs less.
         cache: keep what the engine makes of the graphs in the user's cache, so that the model opens
-            faster the next time; it takes as much disk as the float32 weights.
+            faster the next time; it takes as much disk as the float32 weights, four times that at
+            most where a bundle encodes photo frames of many sizes.
 
     Raises:
         ModelNotFoundError: if there is no such directory, or a named model is not here yet.
@@ -311,8 +313,7 @@ def load_model(
         spec,
         engine=engine,
         threads=threads,
-        # ONNX Runtime keeps an arena even after its session is closed
-        shrink=memory == "low",
+        shrink=memory == "low",  # of the decoder, which stays open
         cache=cache,
     )
     encoder = DeferredSession(

@@ -172,7 +172,8 @@ def find_models(
                 name=BOX if name == BOX else bundle.resolve().name,
                 variant=spec.variant,
                 image_size=spec.image_size,
-                weights=spec.source.sha256,
+                # A photo's frame is less work, which a comparison must not call faster.
+                weights=spec.source.sha256 + "+photo-frame" * (spec.frame == "photo"),
                 checkpoint=checkpoint,
                 bundle=bundle,
                 spec=spec,

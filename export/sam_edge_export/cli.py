@@ -65,7 +65,8 @@ def add_commands(subparsers: Subparsers) -> None:
         "--min-iou",
         type=float,
         metavar="X",
-        help="mean mask IoU with PyTorch that must be reached (int8: 0.98); 0 turns the gate off",
+        help="mean mask IoU with PyTorch that must be reached (int8 and photo frames: 0.98); 0 "
+        "turns the gate off",
     )
     add_int8_arguments(export)
     export.add_argument("--decoder", default="native", choices=DECODERS)

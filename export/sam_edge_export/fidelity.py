@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.embedding import ImageEmbedding
+from sam_edge.errors import SamEdgeError
 from sam_edge.model import Model, Segmentation
 from sam_edge.prompts import Prompt
+from sam_edge.spec import ModelSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +94,37 @@ class Truth:
 
 
 def truth_of(
-    model: Model, photos: Sequence[Path], progress: Callable[[str], None] = lambda _: None
+    model: Model,
+    photos: Sequence[Path],
+    spec: ModelSpec,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> Truth:
-    """Encode the photos with PyTorch, once for every bundle and engine that is compared."""
-    embeddings = []
+    """Encode the photos with PyTorch, once for every engine that is compared.
+
+    Args:
+        model: PyTorch.
+        photos: the files.
+        spec: of the bundle. One of photo frames is not asked about photos that fill the square,
+            where nothing is left out.
+        progress: told what is being done.
+
+    Raises:
+        SamEdgeError: if there is nothing to ask a bundle of photo frames.
+    """
+    asked, embeddings = [], []
     for photo in photos:
         progress(f"PyTorch encodes {photo.name}")
-        embeddings.append(model.encode_image(photo))
-    return Truth(model, tuple(photos), tuple(embeddings))
+        embedding = model.encode_image(photo)
+        whole = spec.frame_shape(embedding.input_size) == (spec.image_size, spec.image_size)
+        if spec.frame == "square" or not whole:
+            asked.append(photo)
+            embeddings.append(embedding)
+    if not asked:
+        raise SamEdgeError(
+            "every photo fills the square frame, so --frame photo leaves nothing out of it; name "
+            "photos of other shapes with --images"
+        )
+    return Truth(model, tuple(asked), tuple(embeddings))
 
 
 MASKS_ALONE = Limits(math.inf, 0, math.inf, 0.98, 0.90)

@@ -60,7 +60,7 @@ def export_bundle(
         images: photos to verify on; None takes those in the box.
         engines: which to verify on, and which ``int8`` is for; None takes every installed one.
         min_iou: what the mean IoU with PyTorch's masks must reach; None is the precision's own
-            limit, 0 accepts anything, and the manifest says so.
+            limit (of photo frames: int8's), 0 accepts anything, and the manifest says so.
         int8: the rest of what ``int8`` can be asked.
         force: replace a bundle that is already there.
         progress: told what is being done.
@@ -79,10 +79,10 @@ def export_bundle(
         raise SamEdgeError(f"--decoder {decoder}: expected one of {', '.join(DECODERS)}")
     if frame not in FRAMES:
         raise SamEdgeError(f"--frame {frame}: expected one of {', '.join(FRAMES)}")
-    if frame != "square" and decoder != "native":
+    if frame != "square" and (decoder != "native" or (not verify and min_iou != 0)):
         raise SamEdgeError(
-            "--frame photo needs --decoder native: the official notebook's clients pad every photo "
-            "to a square"
+            "--frame photo is not exact: it needs --decoder native, as the official notebook's "
+            "clients pad to a square, and verification, or --min-iou 0 to do without"
         )
     if precision != "int8" and int8 not in (None, Int8()):
         raise SamEdgeError(
@@ -114,7 +114,7 @@ def export_bundle(
             write_manifest(partial, spec)
         truth = None
         if judged_on:
-            truth = truth_of(reference_model(sam, spec), judged_on, progress)
+            truth = truth_of(reference_model(sam, spec), judged_on, spec, progress)
         results: list[Fidelity] = []
         if wishes is not None:
             scratch = Path(name) / "scratch"

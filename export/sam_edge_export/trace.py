@@ -26,7 +26,7 @@ EXTERNAL_DATA_BYTES = 1_900_000_000
 """Protocol buffers end at 2 GB; larger weights go into a file beside the graph."""
 
 LARGEST_PHOTO_FRAME = 1024
-"""Beyond it a ViT cuts its global attention into more chunks than a narrow photo has rows."""
+"""Nothing larger was tried, and a ViT's attention would have more chunks than a photo has rows."""
 
 LENT_BYTES = 1_000_000
 """From this size on, a weight is kept away from the simplifier, which has nothing to fold in it."""
@@ -63,7 +63,6 @@ def encoder(sam: Sam, frame: str = "square") -> Traceable:
     """
     module, size = sam.image_encoder, sam.image_size
     height, axes = size, {0: "batch"}
-    module.any_frame = frame == "photo"  # type: ignore[assignment]  # a plain attribute
     if frame == "photo":
         if size > LARGEST_PHOTO_FRAME:
             raise SamEdgeError(

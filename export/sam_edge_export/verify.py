@@ -79,7 +79,7 @@ def verify_bundle(
             "no engine to verify on; run: pip install 'sam-edge[cpu,openvino]'"
         )
     sam, _ = load_checkpoint(checkpoint, spec.variant, spec.image_size)
-    truth = truth_of(reference_model(sam, spec), photos_in(images), progress)
+    truth = truth_of(reference_model(sam, spec), photos_in(images), spec, progress)
     return measure(bundle, spec, truth, chosen, progress)
 
 
@@ -131,6 +131,11 @@ def refuse_misses(results: Sequence[Fidelity], min_iou: float | None = None) -> 
     if failures:
         raise FidelityError(
             f"the bundle does not give PyTorch's masks ({'; '.join(failures)}); nothing was written"
+            + (
+                "; leave --frame photo out, or allow less with --min-iou"
+                if results[0].frame == "photo"
+                else ""
+            )
         )
 
 

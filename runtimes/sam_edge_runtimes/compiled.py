@@ -20,6 +20,9 @@ from pathlib import Path
 
 logger = logging.getLogger("sam_edge")
 
+ENTRIES = 4
+"""How many an engine may have of one graph: an encoder that takes any frame is kept by size."""
+
 
 def entry_of(cache: Path, engine: str, version: str, fixed: Mapping[str, int]) -> Path:
     """Return the folder for what an engine makes of a graph. It may not exist yet.
@@ -50,7 +53,9 @@ def processor() -> str:
 
 
 def keep(entry: Path, write: Callable[[Path], None]) -> None:
-    """Write an entry whole, and drop those of other versions. A disk that refuses is no error.
+    """Write an entry whole; drop those of other versions and, of many, the oldest.
+
+    A disk that refuses is no error.
 
     Args:
         entry: from ``entry_of``.
@@ -69,8 +74,10 @@ def keep(entry: Path, write: Callable[[Path], None]) -> None:
             partial.rename(entry)
         engine = entry.name.partition("-")[0]
         version = entry.name.rpartition("-")[0]
-        for other in entry.parent.glob(f"{engine}-*"):
-            if other.name.rpartition("-")[0] != version:
+        others = sorted(entry.parent.glob(f"{engine}-*"), key=lambda path: path.stat().st_mtime)
+        same = [other for other in others if other.name.rpartition("-")[0] == version]
+        for other in others:
+            if other not in same[-ENTRIES:]:
                 shutil.rmtree(other, ignore_errors=True)
     except Exception as error:  # a full disk reaches us as whatever the engine makes of it
         logger.debug("%s is not kept: %s", entry, error)

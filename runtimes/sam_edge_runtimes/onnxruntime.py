@@ -111,9 +111,9 @@ class OnnxRuntimeSession:
             arrays = self._session.run(self._outputs, dict(feeds), self._options)
         except Exception as error:
             raise EngineError(f"onnxruntime on {self._path}: {_first_line(error)}") from error
-        if self._options is not None:  # an output is part of the arena, and would keep it whole
-            arrays = [array.copy() for array in arrays]
-        return dict(zip(self._outputs, arrays, strict=True))
+        # An output is a piece of the arena, and keeps all of it, even of a session that is closed.
+        owned = (array.copy() for array in arrays)
+        return dict(zip(self._outputs, owned, strict=True))
 
 
 def _first_line(error: Exception) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from threading import Lock
 from typing import Protocol
@@ -63,15 +62,18 @@ class DeferredSession:
         return session.run(feeds)
 
 
-SHAPES_KEPT = 2
+SHAPES = 2
 """A camera's photos come in two shapes, landscape and portrait."""
 
 
 class ShapedSession:
-    """A session a shape: a graph with its sizes fixed is up to a fifth faster than an open one.
+    """A session a shape, because a graph whose sizes are fixed is up to a fifth faster.
+
+    Opening one takes longer than many photos gain by it, so where a third shape comes, one session
+    without fixed sizes takes over for all.
 
     Args:
-        open_session: opens the graph with dimensions fixed, name -> size.
+        open_session: opens the graph with dimensions fixed, name -> size; or with none.
         tensor: the input whose shape decides.
         dimensions: names of its dimensions, by axis.
     """
@@ -85,18 +87,20 @@ class ShapedSession:
         self._open = open_session
         self._tensor = tensor
         self._dimensions = dimensions
-        self._sessions: OrderedDict[tuple[int, ...], Session] = OrderedDict()
+        self._fixed: dict[tuple[int, ...], Session] = {}
+        self._any: Session | None = None
         self._lock = Lock()
 
     def run(self, feeds: Mapping[str, Float32]) -> dict[str, Float32]:
-        """Run the graph that was opened for this shape, or open it; see ``Session.run``."""
+        """Run the session for this shape, or open it; see ``Session.run``."""
         shape = feeds[self._tensor].shape
         sizes = tuple(shape[axis] for axis in self._dimensions)
         with self._lock:
-            session = self._sessions.pop(sizes, None)
-            if session is None:
-                while len(self._sessions) >= SHAPES_KEPT:  # before another one needs the memory
-                    self._sessions.popitem(last=False)
+            session = self._any or self._fixed.get(sizes)
+            if session is None and len(self._fixed) < SHAPES:
                 session = self._open(dict(zip(self._dimensions.values(), sizes, strict=True)))
-            self._sessions[sizes] = session
+                self._fixed[sizes] = session
+            elif session is None:
+                self._fixed.clear()  # before another one needs the memory
+                session = self._any = self._open({})
         return session.run(feeds)

@@ -14,7 +14,7 @@ from sam_edge_runtimes import (
     choose_engine,
     open_session,
 )
-from sam_edge_runtimes.compiled import entry_of, keep
+from sam_edge_runtimes.compiled import ENTRIES, entry_of, keep
 from sam_edge_runtimes.fake import FakeSession
 
 ENGINES = [
@@ -150,7 +150,7 @@ def test_a_session_that_is_not_kept_opens_each_time():
     assert len(opened) == 3
 
 
-def test_a_shaped_session_opens_once_a_shape_and_keeps_the_last_two():
+def test_a_shaped_session_opens_two_shapes_and_then_one_for_all():
     opened = []
 
     def opener(sizes):
@@ -160,20 +160,18 @@ def test_a_shaped_session_opens_once_a_shape_and_keeps_the_last_two():
     session = ShapedSession(opener, "x", {0: "rows", 1: "columns"})
 
     def run(rows, columns):
-        assert session.run({"x": np.ones((rows, columns), np.float32)})["y"].shape == (
-            rows,
-            columns,
-        )
+        answer = session.run({"x": np.ones((rows, columns), np.float32)})["y"]
+        assert answer.shape == (rows, columns)
 
-    run(2, 3)
-    run(3, 2)
-    run(2, 3)
+    for _ in range(2):
+        run(2, 3)
+        run(3, 2)
     assert opened == [{"rows": 2, "columns": 3}, {"rows": 3, "columns": 2}]
-    run(4, 4)  # the least recently used goes: 3 x 2
-    run(2, 3)
-    assert len(opened) == 3
-    run(3, 2)
-    assert opened[3:] == [{"rows": 3, "columns": 2}]
+    for _ in range(2):
+        run(4, 4)
+        run(2, 3)
+        run(5, 1)
+    assert opened[2:] == [{}]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -185,7 +183,7 @@ def test_a_shaped_session_gives_what_an_open_graph_gives(engine, doubling):
         "x",
         {0: "rows"},
     )
-    for rows in (1, 4, 2, 1):
+    for rows in (1, 4, 1, 2, 4):
         x = np.random.default_rng(rows).standard_normal((rows, 2), np.float32)
         assert np.array_equal(shaped.run({"x": x})["y"], 2 * x)
 
@@ -197,8 +195,9 @@ def test_the_fake_is_as_strict_as_an_engine():
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_session_that_shrinks_gives_arrays_that_keep_no_engine_memory(engine, doubling):
-    session = open_session(engine, doubling, shrink=True)
+@pytest.mark.parametrize("shrink", [False, True])
+def test_answers_keep_no_memory_of_an_engine(engine, shrink, doubling):
+    session = open_session(engine, doubling, shrink=shrink)
     answer = session.run({"x": np.ones((3, 2), np.float32)})["y"]
     assert answer.flags.owndata
     assert answer.tolist() == [[2.0, 2.0]] * 3
@@ -229,6 +228,18 @@ def test_what_was_kept_for_one_shape_is_not_used_for_another(engine, doubling, t
         )
         assert session.run({"x": np.ones((rows, 2), np.float32)})["y"].shape == (rows, 2)
     assert len(list(cache.iterdir())) == 2
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_of_many_shapes_the_latest_are_kept(engine, doubling, tmp_path):
+    cache, shapes = tmp_path / "cache", {"x": ("batch", 2)}
+    for rows in range(1, ENTRIES + 3):
+        open_session(engine, doubling, input_shapes=shapes, fixed={"batch": rows}, cache=cache)
+    assert len(list(cache.iterdir())) == ENTRIES
+    version = sam_edge_runtimes.engine_version(engine)
+    if engine == "onnxruntime":  # OpenVINO's has the build in it
+        assert entry_of(cache, engine, version, {"batch": ENTRIES + 2}).is_dir()
+        assert not entry_of(cache, engine, version, {"batch": 1}).is_dir()
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -1,5 +1,7 @@
 """A bundle on an engine, opened as ``sam_edge.load_model`` opens it, but at once.
 
+An encoder of photo frames opens with the photo, whose size it is opened for.
+
 ``request.model`` is the bundle's directory.
 """
 

@@ -77,7 +77,7 @@ class Attention(nn.Module):
 
         A smaller grid reads the middle of the tables: distances mean what they always do.
         """
-        width = x.shape[-1]
+        width = int(x.shape[-1])
         heads, head_width = self.heads, width // self.heads
         qkv = self.qkv(x).reshape(-1, rows * columns, 3, heads, head_width)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # [B, heads, tokens, head_width]
@@ -155,7 +155,7 @@ def in_windows(
     Returns:
         ``[B, rows * columns, width]``.
     """
-    width = x.shape[-1]
+    width = int(x.shape[-1])  # a constant: traced, its Shape would be one more reader of the norm
     down, across = (rows + window - 1) // window, (columns + window - 1) // window
     below, beside = down * window - rows, across * window - columns
     x = F.pad(x.reshape(-1, rows, columns, width), (0, 0, 0, beside, 0, below))
@@ -248,7 +248,7 @@ class ImageEncoderViT(nn.Module):
         height, width = frame_of(image, self.any_frame)
         rows, columns = height // 16, width // 16
         x = self.patch_embed(image) + self.pos_embed[:, :rows, :columns]
-        channels = x.shape[-1]
+        channels = int(x.shape[-1])
         x = x.reshape(-1, rows * columns, channels)
         for block in self.blocks:
             x = block(x, rows, columns)

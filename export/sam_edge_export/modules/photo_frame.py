@@ -29,7 +29,10 @@ class PhotoFrameEncoder(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Encode, and fill up to the whole frame's embedding."""
+        # Only meanwhile: traced for the square, the same encoder has its sizes fixed.
+        self.encoder.any_frame = True  # type: ignore[assignment]  # a plain attribute
         part = self.encoder(image)
+        self.encoder.any_frame = False  # type: ignore[assignment]
         rows, columns = part.shape[-2:]
         side = self.empty.shape[-1]
         index = torch.arange(side)

@@ -114,7 +114,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B * windows, window^2, width]`` to the same shape."""
-        count, width = self.window**2, x.shape[-1]
+        count, width = self.window**2, int(x.shape[-1])
         # Each head's query, key and value lie side by side.
         qkv = self.qkv(self.norm(x)).reshape(-1, count, self.heads, 3, width // self.heads)
         query, key, value = qkv.permute(3, 0, 2, 1, 4).unbind(0)
@@ -170,7 +170,7 @@ def _tokens(x: Tensor) -> Tensor:
 
 def _grid(x: Tensor, rows: int, columns: int) -> Tensor:
     """The way back."""
-    return x.transpose(1, 2).reshape(-1, x.shape[-1], rows, columns)
+    return x.transpose(1, 2).reshape(-1, int(x.shape[-1]), rows, columns)
 
 
 class Stage(nn.Module):

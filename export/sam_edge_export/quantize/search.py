@@ -88,7 +88,7 @@ def search(
     progress(f"reading {checkpoint.name}")
     sam, _ = load_checkpoint(checkpoint, "auto", image_size)
     spec = blank(sam, checkpoint, "fp32", "native")
-    truth = truth_of(reference_model(sam, spec), judged_on, progress)
+    truth = truth_of(reference_model(sam, spec), judged_on, spec, progress)
     rows: list[Row] = []
     requests: list[Request] = []
     with tempfile.TemporaryDirectory() as name:

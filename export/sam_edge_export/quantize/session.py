@@ -8,21 +8,21 @@ from sam_edge_runtimes import Session, open_session
 
 
 def open_encoder(
-    engine: str, path: Path, sides: tuple[int | str, int | str], threads: int | None = None
+    engine: str, path: Path, sides: tuple[int, ...], threads: int | None = None
 ) -> Session:
     """Open an encoder for one image at a time.
 
     Args:
         engine: an installed one.
         path: the graph's file.
-        sides: height and width of its image, or names where they are to stay dynamic.
+        sides: height and width of its image.
         threads: None leaves it to the engine.
     """
     return open_session(
         engine,
         path,
         threads=threads,
-        input_shapes={"image": ("batch", 3, *sides)},
-        fixed={"batch": 1},
+        input_shapes={"image": ("batch", 3, "height", "width")},
+        fixed={"batch": 1, **dict(zip(("height", "width"), sides, strict=True))},
         pack_weights=False,
     )
