@@ -111,9 +111,7 @@ class OnnxRuntimeSession:
             arrays = self._session.run(self._outputs, dict(feeds), self._options)
         except Exception as error:
             raise EngineError(f"onnxruntime on {self._path}: {_first_line(error)}") from error
-        # An output is a piece of the arena, and keeps all of it, even of a session that is closed.
-        owned = (array.copy() for array in arrays)
-        return dict(zip(self._outputs, owned, strict=True))
+        return dict(zip(self._outputs, arrays, strict=True))
 
 
 def _first_line(error: Exception) -> str:

@@ -54,7 +54,7 @@ class DeferredSession:
         """Open the graph if it is not open, and run it."""
         if not self._keep:
             with self._lock:  # one at a time: two open encoders would defeat the purpose
-                answer = self._open().run(feeds)
+                answer = _owned(self._open().run(feeds))
             give_back_freed()
             return answer
         with self._lock:
@@ -103,4 +103,12 @@ class ShapedSession:
             elif session is None:
                 self._fixed.clear()  # before another one needs the memory
                 session = self._any = self._open({})
-        return session.run(feeds)
+        return _owned(session.run(feeds))
+
+
+def _owned(answer: Mapping[str, Float32]) -> dict[str, Float32]:
+    """Copy what a session answered that will be closed.
+
+    ONNX Runtime's arrays are pieces of its arena, and one of them keeps all of it.
+    """
+    return {name: array.copy() for name, array in answer.items()}

@@ -195,12 +195,17 @@ def test_the_fake_is_as_strict_as_an_engine():
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("shrink", [False, True])
-def test_answers_keep_no_memory_of_an_engine(engine, shrink, doubling):
-    session = open_session(engine, doubling, shrink=shrink)
-    answer = session.run({"x": np.ones((3, 2), np.float32)})["y"]
-    assert answer.flags.owndata
-    assert answer.tolist() == [[2.0, 2.0]] * 3
+def test_answers_of_sessions_that_close_keep_no_memory_of_an_engine(engine, doubling):
+    def opener(sizes):
+        return open_session(engine, doubling, input_shapes={"x": ("rows", 2)}, fixed=dict(sizes))
+
+    for session in (
+        DeferredSession(lambda: opener({}), keep=False),
+        ShapedSession(opener, "x", {0: "rows"}),
+    ):
+        answer = session.run({"x": np.ones((3, 2), np.float32)})["y"]
+        assert answer.flags.owndata
+        assert answer.tolist() == [[2.0, 2.0]] * 3
 
 
 @pytest.mark.parametrize("engine", ENGINES)
