@@ -181,10 +181,18 @@ def measure(arguments: argparse.Namespace) -> None:
                 print(number, row["engine"], row["label"], row["rounds"][-1], flush=True)
         for row in table:
             if "graph" in row:
-                file = Path(graphs[row["graph"]])
-                parts = [file, *file.parent.glob(f"{file.name}.data")]
-                row["file_mb"] = sum(part.stat().st_size for part in parts) / 1e6
+                row["file_mb"] = size_of(Path(graphs[row["graph"]])) / 1e6
     save(name, arguments.variant, table)
+
+
+def size_of(graph: Path) -> int:
+    """Return the bytes of a graph's file and of those that hold its weights."""
+    import onnx
+
+    tensors = onnx.load(graph, load_external_data=False).graph.initializer
+    entries = [entry for tensor in tensors for entry in tensor.external_data]
+    names = {entry.value for entry in entries if entry.key == "location"}
+    return sum(path.stat().st_size for path in (graph, *(graph.parent / name for name in names)))
 
 
 def measure_whole(arguments: argparse.Namespace) -> None:
