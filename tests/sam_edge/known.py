@@ -1,6 +1,7 @@
-"""A spec for models whose sessions are functions of the test's own."""
+"""What tests start from: the engines that are here, a spec for sessions of the test's own."""
 
 from sam_edge.spec import ModelSpec, Source
+from sam_edge_runtimes import ENGINES, MissingDependencyError, choose_engine
 
 IMAGE_SIZE = 256
 
@@ -17,3 +18,14 @@ SPEC = ModelSpec(
     source=Source("known.pth", "0" * 64, "Apache-2.0"),
     exporter={},
 )
+
+
+def _installed(engine):
+    try:
+        choose_engine(engine)
+    except MissingDependencyError:
+        return False
+    return True
+
+
+INSTALLED = tuple(filter(_installed, ENGINES))

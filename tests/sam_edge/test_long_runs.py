@@ -12,7 +12,8 @@ from sam_edge.image import preprocess
 from sam_edge.model import graph_opener
 from sam_edge.spec import IMAGE_ENCODER, read_spec
 from sam_edge.zoo import resolve
-from sam_edge_runtimes import ENGINES, MissingDependencyError, choose_engine, open_session
+from sam_edge_runtimes import open_session
+from tests.sam_edge.known import INSTALLED
 
 PHOTOS = 200
 LONG_RUN = f"""
@@ -32,15 +33,7 @@ for _ in range({PHOTOS}):
 """
 
 
-def installed(engine):
-    try:
-        choose_engine(engine)
-    except MissingDependencyError:
-        return False
-    return True
-
-
-@pytest.fixture(params=[engine for engine in ENGINES if installed(engine)])
+@pytest.fixture(params=INSTALLED)
 def engine(request):
     return request.param
 
@@ -80,7 +73,7 @@ def test_models_in_one_process_do_not_disturb_each_other(engine):
 
 
 def test_the_engines_share_a_process():
-    models = [sam_edge.load_model(runtime=name) for name in ENGINES if installed(name)]
+    models = [sam_edge.load_model(runtime=name) for name in INSTALLED]
     photo = photo_of(3, 200, 300)
     features = [model.encode_image(photo).features for model in models + models]
     for other in features[1:]:

@@ -9,21 +9,14 @@ import pytest
 
 import sam_edge
 from sam_edge.engine_choice import remember_fastest
-from sam_edge_runtimes import ENGINES, MissingDependencyError, choose_engine
+from sam_edge_runtimes import choose_engine
+from tests.sam_edge.known import INSTALLED
 
 PHOTO = Path(str(files("sam_edge") / "assets" / "photos" / "chelsea.jpg"))
 EYE, EYE_BOX = (170, 120), (140, 90, 210, 150)
 
 
-def installed(engine):
-    try:
-        choose_engine(engine)
-    except MissingDependencyError:
-        return False
-    return True
-
-
-@pytest.fixture(scope="module", params=[engine for engine in ENGINES if installed(engine)])
+@pytest.fixture(scope="module", params=INSTALLED)
 def model(request):
     return sam_edge.load_model(runtime=request.param, threads=2)
 
