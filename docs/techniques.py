@@ -131,13 +131,12 @@ def main() -> None:
         ("int8", measure, 3, 2, "measure int8 beside float32"),
         ("profile", measure_profile, 3, None, "where the time goes, by operator"),
         ("whole", measure_whole, 3, None, "cold start and memory of a whole bundle"),
-        ("clicks", measure_clicks, None, None, "memory of 64 clicks and their masks"),
-        ("photos", measure_photos, None, None, "memory over 200 photos in a row"),
+        ("clicks", measure_memory, 3, None, "memory of 64 clicks and their masks"),
+        ("photos", measure_memory, 1, None, "memory over 200 photos in a row"),
     ):
         measuring = verbs.add_parser(verb, help=text)
         measuring.add_argument("variant", choices=GFLOP)
-        if rounds:
-            measuring.add_argument("--rounds", type=int, default=rounds)
+        measuring.add_argument("--rounds", type=int, default=rounds)
         if runs:
             measuring.add_argument("--runs", type=int, default=runs, help="timed runs in a process")
         measuring.add_argument(
@@ -222,32 +221,22 @@ def measure_whole(arguments: argparse.Namespace) -> None:
         save(f"{arguments.variant}-whole", arguments.variant, table)
 
 
-def measure_clicks(arguments: argparse.Namespace) -> None:
-    """Encode a photo and decode 64 clicks in one call, in a fresh process an engine."""
+LABELS = {"clicks": "64 clicks, 192 masks", "photos": "RSS after each photo"}
+
+
+def measure_memory(arguments: argparse.Namespace) -> None:
+    """Ask a fresh process an engine what clicks, or photos, do to its memory."""
+    verb = arguments.verb
     table: list[Row] = []
     with folders(arguments) as (temporary, work):
         bundle = prepare(arguments.variant, work)["bundle"]
         environment = {**os.environ, "SAM_EDGE_CACHE": f"{temporary}/cache"}
         for engine in ("onnxruntime", "openvino"):
-            rounds = [
-                in_a_process({"clicks": bundle, "engine": engine}, environment) for _ in range(3)
-            ]
-            table.append({"engine": engine, "label": "64 clicks, 192 masks", "rounds": rounds})
+            request = {verb: bundle, "engine": engine}
+            rounds = [in_a_process(request, environment) for _ in range(arguments.rounds)]
+            table.append({"engine": engine, "label": LABELS[verb], "rounds": rounds})
             print(engine, rounds, flush=True)
-        save(f"{arguments.variant}-clicks", arguments.variant, table)
-
-
-def measure_photos(arguments: argparse.Namespace) -> None:
-    """Encode photos of changing size and decode a click on each, in a fresh process an engine."""
-    table: list[Row] = []
-    with folders(arguments) as (temporary, work):
-        bundle = prepare(arguments.variant, work)["bundle"]
-        environment = {**os.environ, "SAM_EDGE_CACHE": f"{temporary}/cache"}
-        for engine in ("onnxruntime", "openvino"):
-            answer = in_a_process({"photos": bundle, "engine": engine}, environment)
-            table.append({"engine": engine, "label": "RSS after each photo", "rounds": [answer]})
-            print(engine, answer, flush=True)
-        save(f"{arguments.variant}-photos", arguments.variant, table)
+        save(f"{arguments.variant}-{verb}", arguments.variant, table)
 
 
 def measure_profile(arguments: argparse.Namespace) -> None:
@@ -712,7 +701,7 @@ def text_of_photos(record: dict[str, Any]) -> str:
         "|---|" + "---|" * (len(after) + 1),
     ]
     for row in record["rows"]:
-        (answer,) = row["rounds"]
+        answer = row["rounds"][0]
         sizes = " | ".join(f"{answer['rss_mb'][count - 1]:.0f}" for count in after)
         lines.append(f"| {row['engine']} | {sizes} | {answer['peak_rss_mb']:.0f} |")
     return "\n".join(lines) + "\n\n"

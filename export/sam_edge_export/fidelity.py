@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sam_edge.embedding import ImageEmbedding
 from sam_edge.errors import SamEdgeError
+from sam_edge.image import read_image, resized_shape
 from sam_edge.model import Model, Segmentation
 from sam_edge.prompts import Prompt
 from sam_edge.spec import ModelSpec
@@ -113,12 +114,14 @@ def truth_of(
     """
     asked, embeddings = [], []
     for photo in photos:
+        pixels = read_image(photo)
+        height, width = pixels.shape[:2]
+        shape = spec.frame_shape(resized_shape(height, width, spec.image_size))
+        if spec.frame == "photo" and shape == (spec.image_size, spec.image_size):
+            continue
         progress(f"PyTorch encodes {photo.name}")
-        embedding = model.encode_image(photo)
-        whole = spec.frame_shape(embedding.input_size) == (spec.image_size, spec.image_size)
-        if spec.frame == "square" or not whole:
-            asked.append(photo)
-            embeddings.append(embedding)
+        asked.append(photo)
+        embeddings.append(model.encode_image(pixels))
     if not asked:
         raise SamEdgeError(
             "every photo fills the square frame, so --frame photo leaves nothing out of it; name "

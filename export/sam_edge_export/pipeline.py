@@ -102,8 +102,8 @@ def export_bundle(
     photos = calibration_photos(wishes.calibration, judged_on) if wishes else []
     progress(f"reading {checkpoint.name}")
     sam, notes = load_checkpoint(checkpoint, variant, image_size)
-    spec = replace(blank(sam, checkpoint, precision, decoder), frame=frame)
-    spec = replace(spec, notes=tuple(notes + _notes(checkpoint)))
+    spec = blank(sam, checkpoint, precision, decoder)
+    spec = replace(spec, frame=frame, notes=tuple(notes + _notes(checkpoint)))
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as name:
         partial = Path(name) / "bundle"

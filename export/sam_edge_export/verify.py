@@ -129,13 +129,11 @@ def refuse_misses(results: Sequence[Fidelity], min_iou: float | None = None) -> 
     """
     failures = missed(results, min_iou)
     if failures:
+        photo = results[0].frame == "photo"
+        step = "; leave --frame photo out, or allow less with --min-iou" if photo else ""
         raise FidelityError(
             f"the bundle does not give PyTorch's masks ({'; '.join(failures)}); nothing was written"
-            + (
-                "; leave --frame photo out, or allow less with --min-iou"
-                if results[0].frame == "photo"
-                else ""
-            )
+            f"{step}"
         )
 
 
