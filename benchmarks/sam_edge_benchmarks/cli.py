@@ -47,7 +47,7 @@ examples:
   a GPU, before anything else:
     sam-edge bench run -m vit_b -m vit_h --subject 'official-torch/cuda/*' --prompts 1,64
   two subjects in turn on a machine that drifts:
-    sam-edge bench run -m box --versus bundle/onnxruntime/fp16 bundle/openvino/fp16
+    sam-edge bench run -m box --versus bundle/onnxruntime/int8-weights bundle/openvino/int8-weights
 
 A subject is NAME/BACKEND[/MODE]/PRECISION; * matches any. One that this machine cannot run is a
 line in the report. Ctrl-C keeps what was measured.

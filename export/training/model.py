@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -49,6 +51,24 @@ class NanoModel(Sam):
         Returns:
             Logits ``[B, K, 4, 4h, 4w]`` and predicted IoU ``[B, K, 4]``, float32.
         """
+        if embeddings.device.type != "cpu":  # a GPU prefers few large calls
+            return self._decode(embeddings, points, labels, previous, has_previous)
+        # alone, a picture is projected once for all its prompts
+        given = (embeddings, points, labels, previous, has_previous)
+        pictures = zip(
+            *(itertools.repeat(None) if x is None else x.split(1) for x in given), strict=False
+        )
+        logits, scores = zip(*(self._decode(*picture) for picture in pictures), strict=True)
+        return torch.cat(logits), torch.cat(scores)
+
+    def _decode(
+        self,
+        embeddings: Tensor,
+        points: Tensor,
+        labels: Tensor,
+        previous: Tensor | None,
+        has_previous: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
         batch, _, height, width = embeddings.shape
         prompts = points.shape[1]
         encoder = self.prompt_encoder
@@ -62,28 +82,40 @@ class NanoModel(Sam):
             else:
                 given = has_previous.flatten().float()
                 dense = encoder.embed_masks(previous.flatten(0, 1)[:, None], given)
-        repeated = embeddings.repeat_interleave(prompts, 0)
-        logits, scores = self.mask_decoder(repeated, positions, sparse, dense)
+        if batch > 1:
+            embeddings = embeddings.repeat_interleave(prompts, 0)
+        logits, scores = self.mask_decoder(embeddings, positions, sparse, dense)
         return (
             logits.reshape(batch, prompts, *logits.shape[1:]).float(),
             scores.reshape(batch, prompts, -1).float(),
         )
 
 
-def focal_and_dice(logits: Tensor, target: Tensor) -> Tensor:
-    """SAM's mask loss, 20 x focal + dice: ``[..., h, w]``, broadcast, to ``[...]``."""
-    probability = logits.sigmoid()
-    cross = F.softplus(logits) - logits * target
-    right = probability * target + (1 - probability) * (1 - target)
-    alpha = 0.25 * target + 0.75 * (1 - target)
-    focal = (alpha * (1 - right) ** 2 * cross).mean((-2, -1))
-    overlap = (probability * target).sum((-2, -1))
-    dice = 1 - (2 * overlap + 1) / (probability.sum((-2, -1)) + target.sum((-2, -1)) + 1)
-    return 20 * focal + dice
+def mask_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """SAM's 20 x focal, but 1 - IoU for its dice: IoU is what ``evaluate.py`` judges by.
+
+    Args:
+        logits: ``[..., M, h, w]``.
+        targets: ``[..., L, h, w]`` in [0, 1]; a pixel on a border counts for both sides.
+
+    Returns:
+        ``[..., M, L]``, every mask against every target.
+    """
+    inside = targets.flatten(-2).transpose(-2, -1)
+    flat = logits.flatten(-2)
+    probability = flat.sigmoid()
+    missed = 0.25 * (1 - probability) ** 2 * F.softplus(-flat)
+    false = 0.75 * probability**2 * F.softplus(flat)
+    focal = ((missed - false) @ inside + false.sum(-1, keepdim=True)) / flat.shape[-1]
+    overlap = probability @ inside
+    union = probability.sum(-1, keepdim=True) + inside.sum(-2, keepdim=True) - overlap
+    return 20 * focal + 1 - (overlap + 1) / (union + 1)
 
 
-def mask_iou(logits: Tensor, target: Tensor) -> Tensor:
-    """IoU of thresholded masks with thresholded soft targets: ``[..., h, w]`` to ``[...]``."""
-    ours, theirs = logits > 0, target > 0.5
-    overlap = (ours & theirs).sum((-2, -1)).float()
-    return overlap / (ours | theirs).sum((-2, -1)).clamp(min=1)
+def mask_iou(logits: Tensor, targets: Tensor) -> Tensor:
+    """IoU of thresholded masks with thresholded targets; shapes as in ``mask_loss``."""
+    ours = (logits > 0).flatten(-2).float()
+    theirs = (targets > 0.5).flatten(-2).float()
+    overlap = ours @ theirs.transpose(-2, -1)
+    union = ours.sum(-1, keepdim=True) + theirs.sum(-1)[..., None, :] - overlap
+    return overlap / union.clamp(min=1)

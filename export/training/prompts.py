@@ -10,6 +10,7 @@ import scenes
 from numpy.typing import NDArray
 
 LEVELS = 3
+SCALED_UP = 384  # pixels; larger scenes are drawn smaller
 SMALLEST = 0.003  # of the picture; smaller visible remains are not asked for
 # How probable it is, beside the whole object's 1, that a click means a part of it or its group.
 # People outline parts more often than groups: with equal weights the model's top-scored mask was
@@ -163,7 +164,10 @@ def ask(rng: scenes.Rng, scene: scenes.Scene, count: int, boxes: int) -> list[Qu
 
 
 def draw_batch(rng: scenes.Rng, size: int, count: int, prompts: int, boxes: int) -> Batch:
-    """Draw ``count`` scenes of longest side ``size`` with ``prompts`` prompts each."""
+    """Draw ``count`` scenes of longest side ``size`` with ``prompts`` prompts each.
+
+    Large ones are drawn smaller, down to 0.6, and scaled up: so photographs come to a model, too.
+    """
     low = size // 4
     images = np.zeros((count, size, size, 3), np.uint8)
     sizes = np.zeros((count, 2), np.int64)
@@ -176,11 +180,13 @@ def draw_batch(rng: scenes.Rng, size: int, count: int, prompts: int, boxes: int)
         if rng.random() < 0.5:
             short = int(rng.uniform(0.55, 1.0) * size) // 4 * 4
             height, width = (short, size) if rng.random() < 0.7 else (size, short)
-        scene = scenes.draw_scene(rng, height, width)
-        images[i, :height, :width] = scene.image
+        scale = rng.uniform(0.6, 1.0) if size > SCALED_UP else 1.0
+        scene = scenes.draw_scene(rng, round(scale * height), round(scale * width))
+        drawn = scene.image.shape[:2]
+        images[i, :height, :width] = cv2.resize(scene.image, (width, height))
         sizes[i] = height, width
         for k, question in enumerate(ask(rng, scene, prompts, boxes)):
-            points[i, k] = question.points
+            points[i, k] = question.points * (width / drawn[1], height / drawn[0])
             labels[i, k] = question.labels
             for level, mask in enumerate(question.masks):
                 small = cv2.resize(mask, (width // 4, height // 4), interpolation=cv2.INTER_AREA)

@@ -18,31 +18,33 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from model import DEFAULT_SIZE, NanoModel, focal_and_dice, mask_iou, preprocess
+from model import DEFAULT_SIZE, NanoModel, mask_iou, mask_loss, preprocess
 from prompts import Batch, draw_batch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, distributed, multiprocessing, nn
 from torch.utils.data import DataLoader, Dataset
 
-PROMPTS, BOXES = 6, 2
-LATE = 0.6  # share of the run after which larger pictures join
+PROMPTS, BOXES = 6, 3
+LATE = 0.4  # share of the run after which larger pictures join
 VALIDATION_SEED = 990_001  # evaluate.py uses other seeds again
 EMA_DECAY = 0.998
 
 
 class Scenes(Dataset[tuple[Tensor, ...]]):
-    """Batch number ``i`` is always the same for the same seed and picture size."""
+    """Batch number ``i`` is always the same for the same seed, rank and phase of the run.
 
-    def __init__(self, seed: int, batch: int, late: Tensor) -> None:
-        self.seed, self.batch, self.late = seed, batch, late
+    Its pictures are of the same size on every rank, so none waits for another.
+    """
+
+    def __init__(self, seed: int, rank: int, batch: int, late: Tensor) -> None:
+        self.seed, self.rank, self.batch, self.late = seed, rank, batch, late
 
     def __getitem__(self, index: int) -> tuple[Tensor, ...]:
-        """Draw one batch; after ``LATE`` some batches hold fewer, larger pictures."""
+        """Draw one batch; the larger its pictures, the fewer."""
         cv2.setNumThreads(1)
-        rng = np.random.default_rng([self.seed, index])
-        size = 256
-        if self.late.item():
-            size = int(rng.choice([256, 384, 512], p=[0.3, 0.45, 0.25]))
+        sizes = np.random.default_rng([self.seed, index])
+        rng = np.random.default_rng([self.seed, index, 1 + self.rank])
+        size = int(sizes.choice([384, 512], p=[0.3, 0.7] if self.late.item() else [0.9, 0.1]))
         count = max(2, round(self.batch * (256 / size) ** 2))
         return as_tensors(draw_batch(rng, size, count, PROMPTS, BOXES))
 
@@ -86,17 +88,14 @@ def answer_loss(
     Returns:
         The loss, and the IoU ``[B, K, 4, L]`` of every mask with every target.
     """
-    levels = [focal_and_dice(logits, targets[:, :, i : i + 1]) for i in range(targets.shape[2])]
-    cost = torch.stack(levels, -1)
+    cost = mask_loss(logits, targets)
     valid = (belief > 0).float()
     share = 0.5 * belief + 0.5 * valid / valid.sum(-1, keepdim=True)
     three = (cost[:, :, 1:].amin(2) * share).sum(-1).mean()
     all_three = cost[:, :, 1:, 0].mean()  # keeps masks that no target chose from drifting
     single = cost[:, :, 0, 0].mean()
     with torch.no_grad():
-        iou = torch.stack(
-            [mask_iou(logits, targets[:, :, i : i + 1]) for i in range(targets.shape[2])], -1
-        )
+        iou = mask_iou(logits, targets)
         expected = (iou * belief[:, :, None]).sum(-1)
     honest = nn.functional.mse_loss(scores, expected)
     weight = 0.5 if refined else 1.0
@@ -157,8 +156,7 @@ def validate(model: NanoModel, batches: list[tuple[Tensor, ...]], amp: bool) -> 
     model.eval()
     torch.manual_seed(0)
     generator = np.random.default_rng(0)
-    with torch.compiler.set_stance("force_eager"):  # not worth compiling for
-        reports = [step_loss(model, batch, amp, generator)[1] for batch in batches]
+    reports = [step_loss(model, batch, amp, generator)[1] for batch in batches]
     model.train()
     return {key: float(np.mean([r[key] for r in reports])) for key in reports[0]}
 
@@ -178,6 +176,22 @@ class Average:
                 self.state[key].lerp_(value, 1 - decay)
             else:
                 self.state[key].copy_(value)
+
+
+def grow(model: nn.Module, state: dict[str, Tensor]) -> None:
+    """Load the weights of a smaller encoder; blocks that it lacks begin as almost nothing."""
+    fresh = model.load_state_dict(state, strict=False).missing_keys
+    parameters = dict(model.named_parameters())
+    for name in fresh:
+        module = name.rsplit(".", 1)[0]
+        if module.endswith(("proj", "reduce", "place")) or name.endswith("1.weight"):
+            with torch.no_grad():
+                parameters[name].mul_(0.05)
+
+
+def as_matrix(kernel: Tensor) -> Tensor:
+    """A row an output channel: a view, if a kernel ``[O, I, h, w]`` lies channels last."""
+    return kernel.permute(0, 2, 3, 1).flatten(1) if kernel.ndim == 4 else kernel
 
 
 def start_weights(model: NanoModel, decoder: Path) -> None:
@@ -278,9 +292,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--ranks", type=int, default=1, help="processes that share a step (CPU)")
     parser.add_argument("--threads", type=int, default=1, help="of each process")
     parser.add_argument("--workers", type=int, default=0, help="processes that draw scenes")
-    parser.add_argument(
-        "--compile", action="store_true", help="compile the model: minutes first, then 1.7x faster"
-    )
     parser.add_argument("--no-amp", action="store_true", help="float32 instead of bfloat16")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--report-minutes", type=float, default=3)
@@ -316,47 +327,51 @@ def train(rank: int, options: argparse.Namespace, meeting: str) -> None:
     model = NanoModel().to(options.device)
     model.image_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = Average(model)
-    groups = [
-        {"params": list(model.image_encoder.parameters()), "base": options.lr},
-        {
-            "params": [
-                p for part in (model.prompt_encoder, model.mask_decoder) for p in part.parameters()
-            ],
-            "base": options.decoder_lr,
-        },
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=options.lr, betas=(0.9, 0.98), weight_decay=0.02)
-    step, used = 0, 0.0
+    encoder = list(model.image_encoder.parameters())
+    matrices = [(p, nn.Parameter(as_matrix(p.data))) for p in encoder if p.ndim > 1]
+    muon = torch.optim.Muon(
+        [matrix for _, matrix in matrices], weight_decay=0.02, adjust_lr_fn="match_rms_adamw"
+    )
+    decoder = [*model.prompt_encoder.parameters(), *model.mask_decoder.parameters()]
+    adam = torch.optim.AdamW(
+        [{"params": [p for p in encoder if p.ndim <= 1]}, {"params": decoder}],
+        betas=(0.9, 0.98),
+        weight_decay=0.02,
+    )
+    for group, base in zip(
+        muon.param_groups + adam.param_groups,
+        (options.lr, options.lr, options.decoder_lr),
+        strict=True,
+    ):
+        group["base"] = base
+    step, used, seen = 0, 0.0, 0
     if resume.exists():
         saved = torch.load(resume, map_location=options.device, weights_only=True)
         model.load_state_dict(saved["model"])
         average.state = saved["average"]
-        optimizer.load_state_dict(saved["optimizer"])
-        step, used = saved["step"], saved["used"]
+        muon.load_state_dict(saved["muon"])
+        adam.load_state_dict(saved["adam"])
+        step, used, seen = saved["step"], saved["used"], saved["scenes"]
     elif options.weights:
-        model.load_state_dict(load_file(options.weights), strict=False)
+        grow(model, load_file(options.weights))
         average = Average(model)
     else:
         start_weights(model, options.decoder)
         average = Average(model)
     torch.manual_seed(options.seed + 1000 * rank + step)
-    if options.compile:
-        torch._dynamo.config.recompile_limit = 64  # a graph a picture size and prompt length
-        model.image_encoder.compile(dynamic=False)
-        model.decode = torch.compile(model.decode, dynamic=False)  # type: ignore[method-assign]
 
     late = torch.zeros(1).share_memory_()  # type: ignore[no-untyped-call]
     held_out = [
         tuple(
             t.to(options.device)
             for t in as_tensors(
-                draw_batch(np.random.default_rng([VALIDATION_SEED, i]), 256, 8, PROMPTS, BOXES)
+                draw_batch(np.random.default_rng([VALIDATION_SEED, i]), 384, 6, PROMPTS, BOXES)
             )
         )
         for i in range(4)
     ]
     loader = DataLoader(
-        Scenes(options.seed + 1000 * rank, options.batch // options.ranks, late),
+        Scenes(options.seed, rank, options.batch // options.ranks, late),
         batch_size=None,
         sampler=indices(step),
         num_workers=options.workers,
@@ -376,14 +391,18 @@ def train(rank: int, options: argparse.Namespace, meeting: str) -> None:
         late.fill_(float(progress > LATE))
         batch = tuple(t.to(options.device, non_blocking=True) for t in batch)
         loss, report = step_loss(model, batch, amp, generator)
-        optimizer.zero_grad(set_to_none=True)
+        model.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         progress = crew.agree(model, progress)
-        for group in optimizer.param_groups:
+        for group in muon.param_groups + adam.param_groups:
             group["lr"] = group["base"] * rate(progress)
         nn.utils.clip_grad_norm_(model.parameters(), 3.0)
-        optimizer.step()
+        for parameter, matrix in matrices:
+            matrix.grad = None if parameter.grad is None else as_matrix(parameter.grad)
+        muon.step()
+        adam.step()
         step += 1
+        seen += len(batch[0]) * options.ranks
         if rank == 0:
             average.update(model, step)
         for key, value in report.items():
@@ -398,8 +417,8 @@ def train(rank: int, options: argparse.Namespace, meeting: str) -> None:
             record = {
                 "minutes": round(used, 2),
                 "step": step,
-                "scenes": step * options.batch,
-                "lr": round(optimizer.param_groups[0]["lr"], 7),
+                "scenes": seen,
+                "lr": round(muon.param_groups[0]["lr"], 7),
                 "waited": round(waited / count, 3),
                 **{k: round(v / count, 4) for k, v in sums.items()},
                 **{f"held_out_{k}": round(v, 4) for k, v in held.items()},
@@ -410,8 +429,10 @@ def train(rank: int, options: argparse.Namespace, meeting: str) -> None:
                 {
                     "model": model.state_dict(),
                     "average": average.state,
-                    "optimizer": optimizer.state_dict(),
+                    "muon": muon.state_dict(),
+                    "adam": adam.state_dict(),
                     "step": step,
+                    "scenes": seen,
                     "used": used,
                 },
                 resume,

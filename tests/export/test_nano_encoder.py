@@ -18,8 +18,9 @@ def test_encoder_takes_any_multiple_of_64(encoder, height, width):
     assert out.shape == (2, 256, height // 16, width // 16)
 
 
-def test_encoder_fits_the_bundle(encoder):
-    assert sum(p.numel() for p in encoder.parameters()) <= 1_900_000
+def test_encoder_fits_the_checkpoint(encoder):
+    """16 MB in float16, with the decoder's four million."""
+    assert sum(p.numel() for p in encoder.parameters()) <= 3_900_000
 
 
 def test_encoder_holds_no_table_of_image_size(encoder):

@@ -168,15 +168,99 @@ def test_the_schedule_ends_where_the_minutes_end(training_importable):
 
 
 def test_a_mask_that_matches_costs_less(training_importable):
+    """Every mask is held against every target."""
     import model
 
-    target = torch.zeros(1, 8, 8)
-    target[:, 2:6, 2:6] = 1
-    right, wrong = 10 * (2 * target - 1), -10 * (2 * target - 1)
-    assert model.focal_and_dice(right, target) < 0.01
-    assert model.focal_and_dice(wrong, target) > 1
-    assert model.mask_iou(right, target) == 1
-    assert model.mask_iou(wrong, target) == 0
+    targets = torch.zeros(2, 8, 8)
+    targets[0, 2:6, 2:6] = 1
+    targets[1, :, :4] = 1
+    right = 10 * (2 * targets - 1)
+    masks = torch.cat([right, -right[:1]])
+    cost, iou = model.mask_loss(masks, targets), model.mask_iou(masks, targets)
+    assert cost.shape == iou.shape == (3, 2)
+    assert cost.diagonal().max() < 0.01
+    assert cost[2, 0] > 1
+    assert iou.diagonal().tolist() == [1, 1]
+    assert iou[2, 0] == 0
+    assert iou[0, 1] == pytest.approx(8 / (16 + 32 - 8))
+
+
+def test_focal_loss_is_sams_where_targets_are_sharp(training_importable):
+    """Lin et al., "Focal Loss for Dense Object Detection" (2017), equation 5."""
+    import model
+
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(3, 8, 8, generator=generator)
+    target = (torch.rand(1, 8, 8, generator=generator) > 0.5).float()
+    p = logits.sigmoid()
+    right = torch.where(target > 0, p, 1 - p)
+    alpha = torch.where(target > 0, 0.25, 0.75)
+    focal = -(alpha * (1 - right) ** 2 * right.log()).mean((-2, -1))
+    overlap, union = (p * target).sum((-2, -1)), (p + target - p * target).sum((-2, -1))
+    expected = 20 * focal + 1 - (overlap + 1) / (union + 1)
+    torch.testing.assert_close(model.mask_loss(logits, target)[:, 0], expected)
+
+
+def test_pictures_are_decoded_alone_as_they_are_together(prompts):
+    import train
+
+    torch.manual_seed(0)
+    model = train.NanoModel().eval()
+    batch = train.as_tensors(prompts.draw_batch(np.random.default_rng(4), 64, 3, 4, 2))
+    embeddings = torch.randn(3, 256, 4, 4)
+    previous, given = torch.randn(3, 4, 16, 16), torch.tensor([[True, False] * 2] * 3)
+    for extra in ((None, None), (previous, given)):
+        with torch.inference_mode():
+            alone = model.decode(embeddings, batch[2], batch[3], *extra)
+            together = model._decode(embeddings, batch[2], batch[3], *extra)
+        for one, other in zip(alone, together, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_blocks_that_smaller_weights_lack_begin_as_almost_nothing(training_importable):
+    import train
+
+    torch.manual_seed(0)
+    added = ("refine.", "from4.", "stride32.4.", "stride16.3.")
+    state = train.NanoModel().state_dict()
+    smaller = {k: v for k, v in state.items() if not any(a in k for a in added)}
+    grown, drawn, silent = (train.NanoModel().eval() for _ in range(3))
+    train.grow(grown, smaller)
+    for model in (drawn, silent):
+        model.load_state_dict(smaller, strict=False)
+    with torch.no_grad():
+        for name, value in silent.named_parameters():
+            last = ".proj." in name or ".reduce." in name or ".place." in name or "1.weight" in name
+            if last and any(a in name for a in added):
+                value.zero_()
+    image = torch.randn(1, 3, 128, 128)
+    with torch.inference_mode():
+        near, far, wanted = (m.image_encoder(image) for m in (grown, drawn, silent))
+    assert (near - wanted).norm() < 0.2 * (far - wanted).norm()
+
+
+def test_every_process_draws_pictures_of_one_size_and_other_scenes(training_importable):
+    import train
+
+    late = torch.ones(1)
+    ranks = [train.Scenes(3, rank, 1, late) for rank in (0, 1)]
+    for index in range(3):
+        one, other = (scenes[index][0] for scenes in ranks)
+        assert one.shape == other.shape
+        assert not torch.equal(one, other)
+
+
+def test_what_is_drawn_smaller_and_scaled_up_keeps_its_answers(prompts):
+    """A box scaled with its picture is still the box of its target."""
+    batch = prompts.draw_batch(np.random.default_rng(5), 512, 2, 4, 4)
+    for points, targets in zip(batch.points, batch.targets, strict=True):
+        for (x0, y0), (x1, y1), target in zip(
+            points[:, 0], points[:, 1], targets[:, 0], strict=True
+        ):
+            rows, columns = np.nonzero(target > 127)
+            box = 4 * np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
+            reach = max(x1 - x0, y1 - y0)
+            assert np.abs(box - (x0, y0, x1, y1)).max() < 0.3 * reach + 8
 
 
 def test_iou_of_scores_follows_belief(training_importable):

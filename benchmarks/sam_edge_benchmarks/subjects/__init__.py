@@ -98,7 +98,7 @@ SUBJECTS: dict[str, Kind] = {
         "bundle",
         ("onnxruntime", "openvino"),
         ("graph",),
-        ("fp32", "fp16", "int8"),
+        ("fp32", "fp16", "int8", "int8-weights"),
     ),
 }
 
