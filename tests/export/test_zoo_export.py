@@ -36,7 +36,7 @@ def test_pull_and_export_make_a_name_that_segments(table, monkeypatch, photos, c
     behaviour = Behaviour(NANO.read_bytes(), cut_after=5_000_000)
     with serving(behaviour) as address:
         monkeypatch.setenv("SAM_EDGE_MIRROR", address)
-        assert main(["models", "pull", "remote", "--export", "fp16"]) == 0
+        assert main(["models", "pull", "remote", "--export", "int8-weights"]) == 0
     assert len(behaviour.requests) == 3
     model = load_model("remote")
     photo = photos["landscape"]
@@ -48,8 +48,8 @@ def test_pull_and_export_make_a_name_that_segments(table, monkeypatch, photos, c
     # Offline from here on, and nothing is made twice
     monkeypatch.setenv("SAM_EDGE_MIRROR", "http://127.0.0.1:9")
     capsys.readouterr()
-    assert main(["models", "pull", "remote", "--export", "fp16"]) == 0
-    assert capsys.readouterr().out.strip().endswith("remote-fp16")
+    assert main(["models", "pull", "remote", "--export", "int8-weights"]) == 0
+    assert capsys.readouterr().out.strip().endswith("remote-int8-weights")
 
 
 def test_pull_and_export_int8_on_trained_weights(table, monkeypatch, photos):
