@@ -179,7 +179,10 @@ class Average:
 
 
 def grow(model: nn.Module, state: dict[str, Tensor]) -> None:
-    """Load the weights of a smaller encoder; blocks that it lacks begin as almost nothing."""
+    """Load the weights of a smaller encoder; blocks that it lacks begin as almost nothing.
+
+    ``1.weight`` is a BatchNorm's gain, and that of an attention block's first LayerNorm.
+    """
     fresh = model.load_state_dict(state, strict=False).missing_keys
     parameters = dict(model.named_parameters())
     for name in fresh:

@@ -1,7 +1,6 @@
 """From a checkpoint to a bundle: what is written, what is refused, what a crash leaves."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -16,9 +15,9 @@ from sam_edge_export import trace
 from sam_edge_export.checkpoints import CheckpointError, load_checkpoint
 from sam_edge_export.checkpoints.seeded import seeded_state
 from sam_edge_export.pipeline import export_bundle
+from tests.sam_edge.known import NANO_CHECKPOINT
 
 ENGINES = ("onnxruntime", "openvino")
-NANO = Path(__file__).parents[2] / "export" / "training" / "nano.safetensors"
 
 
 def test_a_bundle_says_where_it_comes_from(nano_bundle, nano_checkpoint):
@@ -67,8 +66,8 @@ def test_a_batch_gives_what_its_prompts_give_alone(nano_bundle, photos, engine):
 
 def test_half_stored_weights_halve_the_files_and_keep_the_masks(tmp_path):
     """On trained weights: random ones have logits about zero, where any rounding turns pixels."""
-    results = export_bundle(NANO, tmp_path / "half", image_size=256, precision="fp16")
-    whole = export_bundle(NANO, tmp_path / "whole", image_size=256)
+    results = export_bundle(NANO_CHECKPOINT, tmp_path / "half", image_size=256, precision="fp16")
+    whole = export_bundle(NANO_CHECKPOINT, tmp_path / "whole", image_size=256)
     sizes = [
         sum(graph.size_bytes for graph in read_spec(tmp_path / name).graphs)
         for name in ("half", "whole")

@@ -1,7 +1,6 @@
 """``models pull --export`` from the network to masks, on a small checkpoint and a real server."""
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -9,9 +8,8 @@ from sam_edge import load_model
 from sam_edge.cli import main
 from sam_edge.zoo.table import named_models
 from sam_edge_export.checkpoints import source_sha256
+from tests.sam_edge.known import NANO_CHECKPOINT
 from tests.sam_edge.zoo.server import Behaviour, serving
-
-NANO = Path(__file__).parents[2] / "export" / "training" / "nano.safetensors"
 
 
 @pytest.fixture
@@ -20,8 +18,8 @@ def table(tmp_path, monkeypatch):
         "title": "nano by another name",
         "licence": "Apache-2.0",
         "url": "http://127.0.0.1:9/nano.safetensors",
-        "size": NANO.stat().st_size,
-        "sha256": source_sha256(NANO),
+        "size": NANO_CHECKPOINT.stat().st_size,
+        "sha256": source_sha256(NANO_CHECKPOINT),
     }
     path = tmp_path / "models.json"
     path.write_text(json.dumps({"remote": row}))
@@ -33,7 +31,7 @@ def table(tmp_path, monkeypatch):
 
 
 def test_pull_and_export_make_a_name_that_segments(table, monkeypatch, photos, capsys):
-    behaviour = Behaviour(NANO.read_bytes(), cut_after=5_000_000)
+    behaviour = Behaviour(NANO_CHECKPOINT.read_bytes(), cut_after=5_000_000)
     with serving(behaviour) as address:
         monkeypatch.setenv("SAM_EDGE_MIRROR", address)
         assert main(["models", "pull", "remote", "--export", "int8-weights"]) == 0
@@ -54,7 +52,7 @@ def test_pull_and_export_make_a_name_that_segments(table, monkeypatch, photos, c
 
 def test_pull_and_export_int8_on_trained_weights(table, monkeypatch, photos):
     monkeypatch.setattr("sam_edge_export.int8.speedup", lambda *_: 1.5)  # no speed in tests
-    with serving(Behaviour(NANO.read_bytes())) as address:
+    with serving(Behaviour(NANO_CHECKPOINT.read_bytes())) as address:
         monkeypatch.setenv("SAM_EDGE_MIRROR", address)
         assert main(["models", "pull", "remote", "--export", "int8"]) == 0
     model = load_model("remote-int8", runtime="onnxruntime")

@@ -1,9 +1,13 @@
-"""What tests start from: the engines that are here, a spec for sessions of the test's own."""
+"""What tests start from: the engines that are here, the box's checkpoint, a spec of their own."""
+
+from pathlib import Path
 
 from sam_edge.spec import ModelSpec, Source
 from sam_edge_runtimes import ENGINES, MissingDependencyError, choose_engine
 
 IMAGE_SIZE = 256
+
+NANO_CHECKPOINT = Path(__file__).parents[2] / "export" / "training" / "nano.safetensors"
 
 SPEC = ModelSpec(
     variant="nano",

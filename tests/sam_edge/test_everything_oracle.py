@@ -1,17 +1,15 @@
 """The whole of `everything` against the official generator: nano in torch, nano in a bundle."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 import sam_edge
 from sam_edge.automatic import SamAutomaticMaskGenerator
 from sam_edge.everything.evaluate import iou
+from tests.sam_edge.known import NANO_CHECKPOINT
 
 torch = pytest.importorskip("torch")
 data = pytest.importorskip("skimage.data")
-CHECKPOINT = Path(__file__).parents[2] / "export" / "training" / "nano.safetensors"
 FEWEST_COMPARED = 20
 
 # nano scores its masks lower than the large models do: the official defaults would leave none.
@@ -20,9 +18,9 @@ KNOBS = {"points_per_side": 8, "pred_iou_thresh": 0.3, "stability_score_thresh":
 
 @pytest.fixture(scope="module")
 def checkpoint():
-    if not CHECKPOINT.is_file():
+    if not NANO_CHECKPOINT.is_file():
         pytest.skip("nano's training weights are not here")
-    return CHECKPOINT
+    return NANO_CHECKPOINT
 
 
 @pytest.fixture(scope="module")

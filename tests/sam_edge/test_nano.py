@@ -10,10 +10,17 @@ import pytest
 import sam_edge
 from sam_edge.engine_choice import remember_fastest
 from sam_edge_runtimes import choose_engine
-from tests.sam_edge.known import INSTALLED
+from tests.sam_edge.known import INSTALLED, NANO_CHECKPOINT
 
 PHOTO = Path(str(files("sam_edge") / "assets" / "photos" / "chelsea.jpg"))
 EYE, EYE_BOX = (170, 120), (140, 90, 210, 150)
+
+
+def test_the_box_and_its_checkpoint_stay_small():
+    """What a wheel and a clone may weigh."""
+    box = files("sam_edge") / "assets" / "nano"
+    assert sum(Path(str(file)).stat().st_size for file in box.iterdir()) <= 12_000_000
+    assert NANO_CHECKPOINT.stat().st_size <= 16_000_000
 
 
 @pytest.fixture(scope="module", params=INSTALLED)
