@@ -25,7 +25,6 @@ from torch import Tensor, distributed, multiprocessing, nn
 from torch.utils.data import DataLoader, Dataset
 
 PROMPTS, BOXES = 6, 3
-LATE = 0.4  # share of the run after which larger pictures join
 VALIDATION_SEED = 990_001  # evaluate.py uses other seeds again
 EMA_DECAY = 0.998
 
@@ -290,6 +289,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--batch", type=int, default=12, help="scenes of 256 pixels in a step")
+    parser.add_argument(
+        "--late", type=float, default=0.4, help="share of the run after which large pictures lead"
+    )
     parser.add_argument("--lr", type=float, default=1.5e-3, help="of the encoder")
     parser.add_argument("--decoder-lr", type=float, default=2e-4)
     parser.add_argument("--ranks", type=int, default=1, help="processes that share a step (CPU)")
@@ -391,7 +393,7 @@ def train(rank: int, options: argparse.Namespace, meeting: str) -> None:
         waited += time.monotonic() - asked
         used = (time.monotonic() - began) / 60
         progress = min(1.0, used / options.minutes)
-        late.fill_(float(progress > LATE))
+        late.fill_(float(progress >= options.late))
         batch = tuple(t.to(options.device, non_blocking=True) for t in batch)
         loss, report = step_loss(model, batch, amp, generator)
         model.zero_grad(set_to_none=True)
