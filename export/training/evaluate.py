@@ -144,29 +144,42 @@ def predict(
 
 
 def measure(model: NanoModel, trials: Iterable[Trial], size: int) -> dict[str, float]:
-    """Mean IoU over all trials, clicks and boxes apart, and how honest the scores are."""
-    values: dict[str, list[float]] = {}
+    """Mean IoU over all trials, clicks and boxes apart, and how honest the scores are.
 
-    def note(key: str, value: float) -> None:
-        values.setdefault(key, []).append(value)
-
+    ``*_se`` is a mean's standard error, from the spread between pictures: trials on the same
+    picture are not independent.
+    """
+    values: dict[str, list[list[float]]] = {}
     for trial in trials:
+        noted: dict[str, list[float]] = {}
         answers = predict(model, trial, size)
         for (mask, score), label, wanted in zip(answers, trial.labels, trial.masks, strict=True):
             each = [iou(m, wanted) for m in mask]
             top = 1 + int(np.argmax(score[1:]))
-            kind = "click" if label[0] == 1 else "box"
-            note(f"{kind}_top", each[top])
-            note(f"{kind}_best", max(each[1:]))
             best = 1 + int(np.argmax(each[1:]))
             ratio = (np.count_nonzero(mask[top]) + 1) / (np.count_nonzero(mask[best]) + 1)
-            note(f"{kind}_top_too_large", ratio > SAME_SIZE)
-            note(f"{kind}_top_too_small", ratio < 1 / SAME_SIZE)
-            note(f"{kind}_single", each[0])
+            kind = "click" if label[0] == 1 else "box"
             used, promised = (each[top], score[top]) if kind == "click" else (each[0], score[0])
-            note(f"{kind}_score_error", abs(promised - used))
-    means = {key: round(float(np.mean(value)), 4) for key, value in sorted(values.items())}
-    return means | {"clicks": len(values["click_top"]), "boxes": len(values["box_top"])}
+            found: dict[str, float] = {
+                "top": each[top],
+                "best": max(each[1:]),
+                "single": each[0],
+                "top_too_large": float(ratio > SAME_SIZE),
+                "top_too_small": float(ratio < 1 / SAME_SIZE),
+                "score_error": abs(promised - used),
+            }
+            for key, value in found.items():
+                noted.setdefault(f"{kind}_{key}", []).append(value)
+        for key, part in noted.items():
+            values.setdefault(key, []).append(part)
+    result: dict[str, float] = {}
+    for key, pictures in sorted(values.items()):
+        result[key] = round(float(np.mean(np.concatenate(pictures))), 4)
+        if key.endswith(("_top", "_best", "_single")):
+            spread = np.std([np.mean(part) for part in pictures], ddof=1)
+            result[f"{key}_se"] = round(float(spread / np.sqrt(len(pictures))), 4)
+    clicks, boxes = (sum(map(len, values[key])) for key in ("click_top", "box_top"))
+    return result | {"clicks": clicks, "boxes": boxes}
 
 
 # ---------------------------------------------------------------- without a network
@@ -273,25 +286,26 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def trial_arguments(description: str | None, out: str) -> argparse.ArgumentParser:
+def trial_arguments(description: str | None, out: str, scenes: int) -> argparse.ArgumentParser:
     """Return a parser of what every evaluation is told.
 
     Args:
         description: of the command.
         out: name of the JSON file that it writes unless told otherwise.
+        scenes: how many fresh scenes it draws unless told otherwise.
     """
     here = Path(__file__).parent
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--weights", type=Path, default=here / "nano.safetensors")
     parser.add_argument("--photos", type=Path, help="folder of NAME.jpg with NAME.npz")
-    parser.add_argument("--scenes", type=int, default=120, help="how many fresh scenes")
+    parser.add_argument("--scenes", type=int, default=scenes, help="how many fresh scenes")
     parser.add_argument("--out", type=Path, default=here / out)
     return parser
 
 
 def main() -> None:
     """Print the table and write the JSON."""
-    parser = trial_arguments(__doc__, "evaluation.json")
+    parser = trial_arguments(__doc__, "evaluation.json", 600)
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 384, 512])
     parser.add_argument("--baselines", type=Path, help="take the baselines from this earlier JSON")
     parser.add_argument("--box-annotators", type=int, default=1, help="whose regions get a box")
