@@ -56,6 +56,7 @@ lint: $(DEV)/.done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy export/training/*.py
 	$(BIN)/lint-imports
 	$(BIN)/python -m sam_edge_benchmarks readme --check README.md
 

@@ -34,11 +34,11 @@ def main() -> None:
     began, ended = NanoModel(), NanoModel()
     grow(began, load_file(options.start))
     ended.load_state_dict(load_file(options.end), strict=False)
-    states = (
+    start, end = (
         {key: value for key, value in model.state_dict().items() if value.is_floating_point()}
         for model in (began, ended)
     )
-    save_weights(average(*states, options.share), options.out, DEFAULT_SIZE)
+    save_weights(average(start, end, options.share), options.out, DEFAULT_SIZE)
 
 
 if __name__ == "__main__":

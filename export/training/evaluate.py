@@ -143,33 +143,38 @@ def predict(
             yield masks.numpy(), score
 
 
+def judge(
+    masks: NDArray[np.bool_], scores: list[float], wanted: NDArray[np.bool_], clicked: bool
+) -> dict[str, float]:
+    """What the four masks ``(4, H, W)`` and scores that answer one prompt are worth."""
+    each = [iou(mask, wanted) for mask in masks]
+    top, best = (1 + int(np.argmax(three)) for three in (scores[1:], each[1:]))
+    taken = top if clicked else 0
+    ratio = (np.count_nonzero(masks[top]) + 1) / (np.count_nonzero(masks[best]) + 1)
+    return {
+        "top": each[top],
+        "best": each[best],
+        "single": each[0],
+        "top_too_large": float(ratio > SAME_SIZE),
+        "top_too_small": float(ratio < 1 / SAME_SIZE),
+        "score_error": abs(scores[taken] - each[taken]),
+    }
+
+
 def measure(model: NanoModel, trials: Iterable[Trial], size: int) -> dict[str, float]:
     """Mean IoU over all trials, clicks and boxes apart, and how honest the scores are.
 
     ``*_se`` is a mean's standard error, from the spread between pictures: trials on the same
     picture are not independent.
     """
-    values: dict[str, list[list[float]]] = {}
+    values: dict[str, list[list[float]]] = {}  # by what is measured, then by picture
     for trial in trials:
         noted: dict[str, list[float]] = {}
         answers = predict(model, trial, size)
-        for (mask, score), label, wanted in zip(answers, trial.labels, trial.masks, strict=True):
-            each = [iou(m, wanted) for m in mask]
-            top = 1 + int(np.argmax(score[1:]))
-            best = 1 + int(np.argmax(each[1:]))
-            ratio = (np.count_nonzero(mask[top]) + 1) / (np.count_nonzero(mask[best]) + 1)
-            kind = "click" if label[0] == 1 else "box"
-            used, promised = (each[top], score[top]) if kind == "click" else (each[0], score[0])
-            found: dict[str, float] = {
-                "top": each[top],
-                "best": max(each[1:]),
-                "single": each[0],
-                "top_too_large": float(ratio > SAME_SIZE),
-                "top_too_small": float(ratio < 1 / SAME_SIZE),
-                "score_error": abs(promised - used),
-            }
-            for key, value in found.items():
-                noted.setdefault(f"{kind}_{key}", []).append(value)
+        for (masks, scores), label, wanted in zip(answers, trial.labels, trial.masks, strict=True):
+            clicked = label[0] == 1
+            for key, value in judge(masks, scores, wanted, clicked).items():
+                noted.setdefault(f"{'click' if clicked else 'box'}_{key}", []).append(value)
         for key, part in noted.items():
             values.setdefault(key, []).append(part)
     result: dict[str, float] = {}

@@ -66,6 +66,7 @@ def compare(whole: Model, rounded: Model, trials: Iterable[Trial]) -> dict[str, 
 
 def main() -> None:
     """Export both bundles, print the table and write the JSON."""
+    # both models answer the same trials, so few tell their difference
     options = trial_arguments(__doc__, "int8.json", 120).parse_args()
     sets = {"scenes": list(scene_trials(options.scenes))}
     if options.photos:

@@ -55,9 +55,8 @@ class NanoModel(Sam):
             return self._decode(embeddings, points, labels, previous, has_previous)
         # alone, a picture is projected once for all its prompts
         given = (embeddings, points, labels, previous, has_previous)
-        pictures = zip(
-            *(itertools.repeat(None) if x is None else x.split(1) for x in given), strict=False
-        )
+        parts = (itertools.repeat(None) if x is None else torch.split(x, 1) for x in given)
+        pictures = zip(*parts, strict=False)
         logits, scores = zip(*(self._decode(*picture) for picture in pictures), strict=True)
         return torch.cat(logits), torch.cat(scores)
 

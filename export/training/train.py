@@ -404,7 +404,7 @@ def train(rank: int, options: argparse.Namespace, meeting: str) -> None:
         nn.utils.clip_grad_norm_(model.parameters(), 3.0)
         for parameter, matrix in matrices:
             matrix.grad = None if parameter.grad is None else as_matrix(parameter.grad)
-        muon.step()
+        muon.step()  # type: ignore[no-untyped-call]
         adam.step()
         step += 1
         seen += len(batch[0]) * options.ranks
