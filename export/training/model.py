@@ -90,12 +90,13 @@ class NanoModel(Sam):
         )
 
 
-def mask_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """SAM's 20 x focal, but 1 - IoU for its dice: IoU is what ``evaluate.py`` judges by.
+def mask_loss(logits: Tensor, targets: Tensor, focal_weight: float) -> Tensor:
+    """SAM's focal loss, but 1 - IoU for its dice: IoU is what ``evaluate.py`` judges by.
 
     Args:
         logits: ``[..., M, h, w]``.
         targets: ``[..., L, h, w]`` in [0, 1]; a pixel on a border counts for both sides.
+        focal_weight: SAM's is 20.
 
     Returns:
         ``[..., M, L]``, every mask against every target.
@@ -108,7 +109,7 @@ def mask_loss(logits: Tensor, targets: Tensor) -> Tensor:
     focal = ((missed - false) @ inside + false.sum(-1, keepdim=True)) / flat.shape[-1]
     overlap = probability @ inside
     union = probability.sum(-1, keepdim=True) + inside.sum(-2, keepdim=True) - overlap
-    return 20 * focal + 1 - (overlap + 1) / (union + 1)
+    return focal_weight * focal + 1 - (overlap + 1) / (union + 1)
 
 
 def mask_iou(logits: Tensor, targets: Tensor) -> Tensor:

@@ -27,6 +27,8 @@ from torch.utils.data import DataLoader, Dataset
 PROMPTS, BOXES = 6, 3
 VALIDATION_SEED = 990_001  # evaluate.py uses other seeds again
 EMA_DECAY = 0.998
+# The single mask must answer a box; what one click means, the three masks are better asked.
+CLICK_SINGLE, BOX_SINGLE = 0.5, 2.0
 
 
 class Scenes(Dataset[tuple[Tensor, ...]]):
@@ -68,7 +70,13 @@ def correction(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def answer_loss(
-    logits: Tensor, scores: Tensor, targets: Tensor, belief: Tensor, refined: bool
+    logits: Tensor,
+    scores: Tensor,
+    targets: Tensor,
+    belief: Tensor,
+    focal_weight: float,
+    three_weight: float,
+    single_weight: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """What the three masks, the single mask and their scores cost.
 
@@ -82,30 +90,35 @@ def answer_loss(
         scores: ``[B, K, 4]``.
         targets: ``[B, K, L, h, w]`` float in [0, 1].
         belief: ``[B, K, L]``.
-        refined: whether the prompt has corrections; then the single mask counts in full.
+        focal_weight: of the pixels' loss beside that of whole masks.
+        three_weight: of the three masks.
+        single_weight: ``[K]``, of the single mask for every prompt.
 
     Returns:
         The loss, and the IoU ``[B, K, 4, L]`` of every mask with every target.
     """
-    cost = mask_loss(logits, targets)
+    cost = mask_loss(logits, targets, focal_weight)
     valid = (belief > 0).float()
     share = 0.5 * belief + 0.5 * valid / valid.sum(-1, keepdim=True)
     three = (cost[:, :, 1:].amin(2) * share).sum(-1).mean()
     all_three = cost[:, :, 1:, 0].mean()  # keeps masks that no target chose from drifting
-    single = cost[:, :, 0, 0].mean()
+    single = (cost[:, :, 0, 0] * single_weight).mean()
     with torch.no_grad():
         iou = mask_iou(logits, targets)
         expected = (iou * belief[:, :, None]).sum(-1)
     honest = nn.functional.mse_loss(scores, expected)
-    weight = 0.5 if refined else 1.0
-    loss: Tensor = weight * three + 0.05 * all_three + single + 5 * honest
+    loss: Tensor = three_weight * three + 0.05 * all_three + single + 5 * honest
     return loss, iou
 
 
 def step_loss(
-    model: NanoModel, batch: tuple[Tensor, ...], amp: bool, generator: np.random.Generator
+    model: NanoModel,
+    batch: tuple[Tensor, ...],
+    amp: bool,
+    focal_weight: float,
+    generator: np.random.Generator,
 ) -> tuple[Tensor, dict[str, float]]:
-    """First answers to every prompt, then corrections of half of them."""
+    """First answers to every prompt, then corrections of a click and of a box."""
     images, sizes, points, labels, targets, belief = batch
     device = images.device.type
     goal = targets.float() / 255
@@ -114,8 +127,11 @@ def step_loss(
         embeddings = model.image_encoder(x).float()
         logits, scores = model.decode(embeddings, points, labels)
     depth = int(belief.amax((0, 1)).gt(0).sum())
-    loss, iou = answer_loss(logits, scores, goal[:, :, :depth], belief[:, :, :depth], False)
     clicks, boxes = slice(0, PROMPTS - BOXES), slice(PROMPTS - BOXES, PROMPTS)
+    single = torch.full((PROMPTS,), CLICK_SINGLE, device=device)
+    single[boxes] = BOX_SINGLE
+    wanted, probable = goal[:, :, :depth], belief[:, :, :depth]
+    loss, iou = answer_loss(logits, scores, wanted, probable, focal_weight, 1.0, single)
     main = iou[..., 0]
     top = main[:, :, 1:].gather(2, scores[:, :, 1:].argmax(-1, keepdim=True))
     report = {
@@ -127,6 +143,7 @@ def step_loss(
     half = [0, PROMPTS - BOXES]
     rounds = 2 if generator.random() < 0.2 else 1
     points, labels, wanted = points[:, half], labels[:, half], goal[:, half, :1]
+    single = torch.ones(len(half), device=device)
     certain = torch.ones_like(belief[:, half, :1])
     logits, scores = logits[:, half], scores[:, half]
     for _ in range(rounds):
@@ -143,20 +160,24 @@ def step_loss(
             logits, scores = model.decode(
                 embeddings, points, labels, previous.clamp(-32, 32), given
             )
-        extra, iou = answer_loss(logits, scores, wanted, certain, True)
+        extra, iou = answer_loss(logits, scores, wanted, certain, focal_weight, 0.5, single)
         loss = loss + 0.5 * extra / rounds
     report["corrected"] = float(iou[:, :, 0, 0].mean())
     return loss, report
 
 
 @torch.no_grad()
-def validate(model: NanoModel, batches: list[tuple[Tensor, ...]], amp: bool) -> dict[str, float]:
-    """Mean IoU on fixed scenes: click best and top-scored of three, box, one correction."""
+def validate(
+    model: NanoModel, batches: list[tuple[Tensor, ...]], amp: bool, focal_weight: float
+) -> dict[str, float]:
+    """Mean IoU on fixed scenes: click best and top-scored of three, box, one correction.
+
+    Leaves the model in evaluation mode.
+    """
     model.eval()
     torch.manual_seed(0)
     generator = np.random.default_rng(0)
-    reports = [step_loss(model, batch, amp, generator)[1] for batch in batches]
-    model.train()
+    reports = [step_loss(model, batch, amp, focal_weight, generator)[1] for batch in batches]
     return {key: float(np.mean([r[key] for r in reports])) for key in reports[0]}
 
 
@@ -294,6 +315,12 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--lr", type=float, default=1.5e-3, help="of the encoder")
     parser.add_argument("--decoder-lr", type=float, default=2e-4)
+    parser.add_argument("--focal", type=float, default=20, help="weight of the focal loss")
+    parser.add_argument(
+        "--freeze-norms",
+        action="store_true",
+        help="BatchNorm uses its running statistics, as it will at work: for runs from --weights",
+    )
     parser.add_argument("--ranks", type=int, default=1, help="processes that share a step (CPU)")
     parser.add_argument("--threads", type=int, default=1, help="of each process")
     parser.add_argument("--workers", type=int, default=0, help="processes that draw scenes")
@@ -387,7 +414,7 @@ def train(rank: int, options: argparse.Namespace, meeting: str) -> None:
     generator = np.random.default_rng([options.seed, 7, step, rank])
     began = time.monotonic() - 60 * used
     reported, sums, count, waited = used, dict[str, float](), 0, 0.0
-    model.train()
+    model.train(not options.freeze_norms)
     asked = time.monotonic()
     for batch in loader:
         waited += time.monotonic() - asked
@@ -395,7 +422,7 @@ def train(rank: int, options: argparse.Namespace, meeting: str) -> None:
         progress = min(1.0, used / options.minutes)
         late.fill_(float(progress >= options.late))
         batch = tuple(t.to(options.device, non_blocking=True) for t in batch)
-        loss, report = step_loss(model, batch, amp, generator)
+        loss, report = step_loss(model, batch, amp, options.focal, generator)
         model.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         progress = crew.agree(model, progress)
@@ -417,8 +444,9 @@ def train(rank: int, options: argparse.Namespace, meeting: str) -> None:
         if rank == 0 and (done or used - reported >= options.report_minutes):
             live = {k: v.clone() for k, v in model.state_dict().items()}
             model.load_state_dict(average.state)
-            held = validate(model, held_out, amp)
+            held = validate(model, held_out, amp, options.focal)
             model.load_state_dict(live)
+            model.train(not options.freeze_norms)
             record = {
                 "minutes": round(used, 2),
                 "step": step,

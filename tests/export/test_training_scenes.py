@@ -151,7 +151,7 @@ def test_training_lowers_the_loss_of_a_batch(prompts):
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
     losses = []
     for _ in range(12):
-        loss, _ = train.step_loss(model, train_batch, False, np.random.default_rng(0))
+        loss, _ = train.step_loss(model, train_batch, False, 20, np.random.default_rng(0))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -176,7 +176,7 @@ def test_a_mask_that_matches_costs_less(training_importable):
     targets[1, :, :4] = 1
     right = 10 * (2 * targets - 1)
     masks = torch.cat([right, -right[:1]])
-    cost, iou = model.mask_loss(masks, targets), model.mask_iou(masks, targets)
+    cost, iou = model.mask_loss(masks, targets, 20), model.mask_iou(masks, targets)
     assert cost.shape == iou.shape == (3, 2)
     assert cost.diagonal().max() < 0.01
     assert cost[2, 0] > 1
@@ -185,7 +185,8 @@ def test_a_mask_that_matches_costs_less(training_importable):
     assert iou[0, 1] == pytest.approx(8 / (16 + 32 - 8))
 
 
-def test_focal_loss_is_sams_where_targets_are_sharp(training_importable):
+@pytest.mark.parametrize("weight", [3, 20])
+def test_focal_loss_is_sams_where_targets_are_sharp(training_importable, weight):
     """Lin et al., "Focal Loss for Dense Object Detection" (2017), equation 5."""
     import model
 
@@ -197,8 +198,8 @@ def test_focal_loss_is_sams_where_targets_are_sharp(training_importable):
     alpha = torch.where(target > 0, 0.25, 0.75)
     focal = -(alpha * (1 - right) ** 2 * right.log()).mean((-2, -1))
     overlap, union = (p * target).sum((-2, -1)), (p + target - p * target).sum((-2, -1))
-    expected = 20 * focal + 1 - (overlap + 1) / (union + 1)
-    torch.testing.assert_close(model.mask_loss(logits, target)[:, 0], expected)
+    expected = weight * focal + 1 - (overlap + 1) / (union + 1)
+    torch.testing.assert_close(model.mask_loss(logits, target, weight)[:, 0], expected)
 
 
 def test_pictures_are_decoded_alone_as_they_are_together(prompts):
@@ -275,6 +276,26 @@ def test_iou_of_scores_follows_belief(training_importable):
     belief = torch.tensor([[[0.7, 0.3]]])
     honest = torch.full((1, 1, 4), 0.7 + 0.3 * 0.5)
     dishonest = torch.ones(1, 1, 4)
-    low, _ = train.answer_loss(logits, honest, targets, belief, False)
-    high, _ = train.answer_loss(logits, dishonest, targets, belief, False)
+    single = torch.ones(1)
+    low, _ = train.answer_loss(logits, honest, targets, belief, 20, 1.0, single)
+    high, _ = train.answer_loss(logits, dishonest, targets, belief, 20, 1.0, single)
     assert low < high
+
+
+def test_a_wrong_single_mask_costs_what_its_prompt_weighs(training_importable):
+    import train
+
+    targets = torch.zeros(1, 2, 1, 8, 8)
+    targets[..., 2:6, 2:6] = 1
+    right = 10 * (2 * targets - 1).expand(1, 2, 4, 8, 8)
+    wrong = right.clone()
+    wrong[:, 1, 0] *= -1  # the second prompt's
+    scores, belief = torch.ones(1, 2, 4), torch.ones(1, 2, 1)
+
+    def cost(logits, second):
+        single = torch.tensor([1.0, second])
+        return float(train.answer_loss(logits, scores, targets, belief, 3, 1.0, single)[0])
+
+    extra = {second: cost(wrong, second) - cost(right, second) for second in (0.0, 1.0, 2.0)}
+    assert extra[2.0] - extra[1.0] == pytest.approx(extra[1.0] - extra[0.0], rel=1e-4)
+    assert extra[1.0] - extra[0.0] > 0.5
