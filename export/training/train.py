@@ -76,7 +76,7 @@ def answer_loss(
     belief: Tensor,
     focal_weight: float,
     three_weight: float,
-    single_weight: Tensor,
+    single_weight: Tensor | float,
 ) -> tuple[Tensor, Tensor]:
     """What the three masks, the single mask and their scores cost.
 
@@ -92,7 +92,7 @@ def answer_loss(
         belief: ``[B, K, L]``.
         focal_weight: of the pixels' loss beside that of whole masks.
         three_weight: of the three masks.
-        single_weight: ``[K]``, of the single mask for every prompt.
+        single_weight: of the single mask, for all prompts or ``[K]``.
 
     Returns:
         The loss, and the IoU ``[B, K, 4, L]`` of every mask with every target.
@@ -128,10 +128,9 @@ def step_loss(
         logits, scores = model.decode(embeddings, points, labels)
     depth = int(belief.amax((0, 1)).gt(0).sum())
     clicks, boxes = slice(0, PROMPTS - BOXES), slice(PROMPTS - BOXES, PROMPTS)
-    single = torch.full((PROMPTS,), CLICK_SINGLE, device=device)
-    single[boxes] = BOX_SINGLE
-    wanted, probable = goal[:, :, :depth], belief[:, :, :depth]
-    loss, iou = answer_loss(logits, scores, wanted, probable, focal_weight, 1.0, single)
+    single = torch.tensor([CLICK_SINGLE] * (PROMPTS - BOXES) + [BOX_SINGLE] * BOXES, device=device)
+    possible, probable = goal[:, :, :depth], belief[:, :, :depth]
+    loss, iou = answer_loss(logits, scores, possible, probable, focal_weight, 1.0, single)
     main = iou[..., 0]
     top = main[:, :, 1:].gather(2, scores[:, :, 1:].argmax(-1, keepdim=True))
     report = {
@@ -143,7 +142,6 @@ def step_loss(
     half = [0, PROMPTS - BOXES]
     rounds = 2 if generator.random() < 0.2 else 1
     points, labels, wanted = points[:, half], labels[:, half], goal[:, half, :1]
-    single = torch.ones(len(half), device=device)
     certain = torch.ones_like(belief[:, half, :1])
     logits, scores = logits[:, half], scores[:, half]
     for _ in range(rounds):
@@ -160,7 +158,7 @@ def step_loss(
             logits, scores = model.decode(
                 embeddings, points, labels, previous.clamp(-32, 32), given
             )
-        extra, iou = answer_loss(logits, scores, wanted, certain, focal_weight, 0.5, single)
+        extra, iou = answer_loss(logits, scores, wanted, certain, focal_weight, 0.5, 1.0)
         loss = loss + 0.5 * extra / rounds
     report["corrected"] = float(iou[:, :, 0, 0].mean())
     return loss, report
@@ -170,14 +168,13 @@ def step_loss(
 def validate(
     model: NanoModel, batches: list[tuple[Tensor, ...]], amp: bool, focal_weight: float
 ) -> dict[str, float]:
-    """Mean IoU on fixed scenes: click best and top-scored of three, box, one correction.
-
-    Leaves the model in evaluation mode.
-    """
+    """Mean IoU on fixed scenes: click best and top-scored of three, box, one correction."""
+    training = model.training
     model.eval()
     torch.manual_seed(0)
     generator = np.random.default_rng(0)
     reports = [step_loss(model, batch, amp, focal_weight, generator)[1] for batch in batches]
+    model.train(training)
     return {key: float(np.mean([r[key] for r in reports])) for key in reports[0]}
 
 
@@ -446,7 +443,6 @@ def train(rank: int, options: argparse.Namespace, meeting: str) -> None:
             model.load_state_dict(average.state)
             held = validate(model, held_out, amp, options.focal)
             model.load_state_dict(live)
-            model.train(not options.freeze_norms)
             record = {
                 "minutes": round(used, 2),
                 "step": step,
