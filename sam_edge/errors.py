@@ -11,6 +11,7 @@ __all__ = [
     "EngineError",
     "ImageError",
     "ImageNotSetError",
+    "JsonFileError",
     "ManifestError",
     "MissingDependencyError",
     "ModelNotFoundError",
@@ -45,6 +46,10 @@ class DownloadError(SamEdgeError, OSError):
 
 class ModelNotFoundError(SamEdgeError, FileNotFoundError):
     """A model name that nobody knows, or a bundle that is not there."""
+
+
+class JsonFileError(SamEdgeError, ValueError):
+    """A file that holds no JSON, or numbers that nothing can be done with."""
 
 
 class ImageNotSetError(SamEdgeError, RuntimeError):

@@ -1,23 +1,167 @@
-"""Files that are there whole or not at all."""
+"""Files: written whole or not at all, and JSON from outside read once, at the door."""
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import secrets
+import stat
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+from sam_edge.errors import JsonFileError
+from sam_edge.text import printable
+
+PARTIAL = ".partial"
+
+_LONG_NUMBER = re.compile(r"\d{19}|[eE]\+?\d{3}")
+"""What every JSON text with a number beyond 64 bits holds; run-length strings may hold it, too."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a file beside ``path`` to be written, and move it there when it is done.
 
-    A crash or an error leaves what was at ``path`` before. Two processes may do this at once: each
-    has a file of its own, and the last one wins.
+    A crash, an error or ``kill -9`` leaves what was at ``path`` before; what a killed run left
+    beside it is removed by the next one. Threads and processes may do this at once: each has a
+    file of its own, and the last one wins. A link is followed: what it points to is replaced.
+    What is no regular file (``/dev/stdout``, a pipe) is written to directly.
+
+    The file that is given ends in ``.partial``: writers that look at the suffix must be told.
+
+    Raises:
+        OSError: if the folder is not there or cannot be written.
     """
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    with suppress(OSError):
+        path = path.resolve() if path.is_symlink() else path
+        if path.exists() and not path.is_file():
+            yield path
+            return
+    # A name may have 255 bytes, and a character up to four of them.
+    prefix = f".{path.name[:50]}."
+    _remove_leftovers(path.parent, prefix)
+    partial = path.with_name(f"{prefix}{secrets.token_hex(4)}{PARTIAL}")
+    descriptor = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
     try:
+        held = _try_lock(descriptor)
+        if not held or sys.platform == "win32":  # there an open file could not be replaced
+            os.close(descriptor)
+            descriptor = -1
         yield partial
+        with suppress(OSError):
+            partial.chmod(stat.S_IMODE(path.stat().st_mode))
         partial.replace(path)
     finally:
+        if descriptor >= 0:
+            os.close(descriptor)
         partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file through ``replacing``."""
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8", newline="\n")
+
+
+def json_text(content: object, indent: int | None = None) -> str:
+    """Return content as strict JSON text: a NaN or an infinity in it is a bug and raises."""
+    return json.dumps(content, indent=indent, allow_nan=False) + "\n"
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401 - JSON is anything
+    """Read a JSON file: UTF-8, UTF-16 or UTF-32, with or without a byte-order mark.
+
+    Raises:
+        OSError: if it cannot be read.
+        JsonFileError: as for ``parse_json``.
+    """
+    return parse_json(path.read_bytes(), str(path))
+
+
+def parse_json(data: bytes | str, name: str) -> Any:  # noqa: ANN401 - JSON is anything
+    r"""Parse JSON whose every number is finite and fits float64 and, if whole, 64 bits.
+
+    Args:
+        data: the text, or its bytes in any of JSON's encodings.
+        name: of the file, for messages.
+
+    Raises:
+        JsonFileError: if it is not JSON, is nested too deeply, or holds another number.
+
+    >>> parse_json(b'\xef\xbb\xbf{"a": 1}', "a.json")
+    {'a': 1}
+    >>> parse_json("[1e999]", "a.json")
+    Traceback (most recent call last):
+    sam_edge.errors.JsonFileError: a.json is not JSON that can be read: the number 1e999 is too large
+    """
+    try:
+        text = data if isinstance(data, str) else data.decode(json.detect_encoding(data))
+        # Python functions a number would double the time of a large data set's file.
+        if _LONG_NUMBER.search(text) is None:
+            return json.loads(text, parse_constant=_constant)
+        return json.loads(text, parse_constant=_constant, parse_int=_whole, parse_float=_real)
+    except RecursionError:
+        raise JsonFileError(f"{name} is not JSON that can be read: nested too deeply") from None
+    except ValueError as error:
+        reason = printable(str(error))
+        raise JsonFileError(f"{name} is not JSON that can be read: {reason}") from error
+
+
+def _whole(digits: str) -> int:
+    number = int(digits) if len(digits) <= 20 else 1 << 64
+    if not -(1 << 63) <= number < 1 << 63:
+        raise ValueError(f"the number {digits[:20]} is too large")
+    return number
+
+
+def _real(digits: str) -> float:
+    number = float(digits)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError(f"the number {digits[:20]} is too large")
+    return number
+
+
+def _constant(word: str) -> float:
+    raise ValueError(f"{word} is no number")
+
+
+def _remove_leftovers(folder: Path, prefix: str) -> None:
+    """Remove what killed runs left: files of this name that nobody holds a lock on."""
+    wanted = re.compile(re.escape(prefix) + r"[0-9a-f]{8}" + re.escape(PARTIAL))
+    with suppress(OSError):
+        for entry in os.scandir(folder):
+            if wanted.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                with suppress(OSError):
+                    _remove_unheld(entry.path)
+
+
+def _remove_unheld(path: str) -> None:
+    if sys.platform == "win32":
+        os.unlink(path)  # refused while it is open
+        return
+    descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    try:
+        if _try_lock(descriptor):
+            os.unlink(path)
+    finally:
+        os.close(descriptor)
+
+
+if sys.platform == "win32":
+
+    def _try_lock(descriptor: int) -> bool:
+        return False
+else:
+    import fcntl
+
+    def _try_lock(descriptor: int) -> bool:
+        """Lock a file, which the system undoes even if this process is killed."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True

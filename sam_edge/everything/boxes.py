@@ -11,7 +11,7 @@ import numpy as np
 
 from sam_edge.embedding import ImageEmbedding
 from sam_edge.errors import PromptError, SamEdgeError
-from sam_edge.everything.json_files import read_json
+from sam_edge.files import read_json
 from sam_edge.formats.records import LabelledMask
 from sam_edge.masks import encode_rle
 from sam_edge.masks.upsample import stability_scores

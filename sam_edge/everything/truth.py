@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sam_edge.errors import SamEdgeError
-from sam_edge.everything.json_files import read_json
+from sam_edge.files import read_json
 from sam_edge.masks import Mask, decode_rle, from_coco_rle
 from sam_edge.masks.polygons import polygon_to_mask
 from sam_edge.prompts import Box
