@@ -94,9 +94,9 @@ def parse_json(data: bytes | str, name: str) -> Any:  # noqa: ANN401 - JSON is a
 
     >>> parse_json(b'\xef\xbb\xbf{"a": 1}', "a.json")
     {'a': 1}
-    >>> parse_json("[1e999]", "a.json")
+    >>> parse_json("[1e999]", "a")
     Traceback (most recent call last):
-    sam_edge.errors.JsonFileError: a.json is not JSON that can be read: the number 1e999 is too large
+    sam_edge.errors.JsonFileError: a is not JSON that can be read: the number 1e999 is too large
     """
     try:
         text = data if isinstance(data, str) else data.decode(json.detect_encoding(data))
