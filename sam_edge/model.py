@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from os import PathLike
 from pathlib import Path
+from pickle import PicklingError
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sam_edge.embedding import ImageEmbedding
+from sam_edge.errors import ManifestError
 from sam_edge.image import (
     ImageLike,
     photo_sha256,
@@ -21,7 +24,14 @@ from sam_edge.image import (
     read_image,
     resized_shape,
 )
-from sam_edge.prompts import Box, Prompt, group_by_length, mask_logits, sparse_prompts
+from sam_edge.prompts import (
+    Box,
+    Prompt,
+    check_mask_size,
+    group_by_length,
+    mask_logits,
+    sparse_prompts,
+)
 from sam_edge.spec import (
     IMAGE_ENCODER,
     PROMPT_ENCODER_MASK_DECODER,
@@ -45,6 +55,9 @@ logger = logging.getLogger("sam_edge")
 
 PROMPTS_PER_CALL = 8
 """A larger batch takes more memory and is hardly faster a prompt."""
+
+MEMORY_LIMIT = 512 * 2**20
+"""What decoding one photo's prompts may take beside the model and the photo, in bytes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,22 +111,52 @@ class Segmenter(Protocol):
         """Segment many objects of one photo."""
         ...
 
+    def decode_each(
+        self,
+        embedding: ImageEmbedding,
+        prompts: Sequence[Prompt],
+        multimask: bool = True,
+        memory_limit: int = MEMORY_LIMIT,
+    ) -> Iterator[tuple[int, Segmentation]]:
+        """Segment many objects of one photo without keeping their masks."""
+        ...
+
 
 class Model:
     """Two sessions and the host code around them. Stateless, so any number of threads may use it.
+
+    A model from ``load_model`` can be pickled, for a pool of workers: the copy opens the same
+    bundle in the same way, so the bundle must be there, too.
 
     Args:
         spec: what the sessions are.
         encoder: ``image`` -> ``image_embeddings``.
         decoder: the native decoder contract, see ``docs/bundle.md``.
         engine: what the sessions run on, for records.
+        opened_by: the arguments of the ``load_model`` that opened it; None if sessions made it.
     """
 
-    def __init__(self, spec: ModelSpec, encoder: Session, decoder: Session, engine: str) -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        encoder: Session,
+        decoder: Session,
+        engine: str,
+        opened_by: tuple[str, str, int | None, str, bool] | None = None,
+    ) -> None:
         self.spec = spec
         self.engine = engine
         self._encoder = encoder
         self._decoder = decoder
+        self._opened_by = opened_by
+
+    def __reduce__(self) -> tuple[Callable[..., Model], tuple[Any, ...]]:
+        if self._opened_by is None:
+            raise PicklingError(
+                "this model was made from open sessions, which cannot leave their process; "
+                "pickle one that load_model opened"
+            )
+        return load_model, self._opened_by
 
     def encode_image(self, image: ImageLike) -> ImageEmbedding:
         """Encode a photo once, for any number of prompts.
@@ -174,6 +217,8 @@ class Model:
     ) -> list[Segmentation]:
         """Segment many objects of one photo, several a decoder call.
 
+        All masks are kept, three bytes a pixel for each prompt; ``decode_each`` keeps none.
+
         Args:
             embedding: the photo's.
             prompts: one an object.
@@ -182,40 +227,79 @@ class Model:
         Returns:
             One result a prompt, in their order.
         """
+        results = dict(self.decode_each(embedding, prompts, multimask))
+        return [results[index] for index in range(len(prompts))]
+
+    def decode_each(
+        self,
+        embedding: ImageEmbedding,
+        prompts: Sequence[Prompt],
+        multimask: bool = True,
+        memory_limit: int = MEMORY_LIMIT,
+    ) -> Iterator[tuple[int, Segmentation]]:
+        """Segment many objects of one photo; for callers who use up each result as it comes.
+
+        Args:
+            embedding: the photo's.
+            prompts: one an object. All are checked before this returns.
+            multimask: as in ``decode``.
+            memory_limit: in bytes, for the decoder's work and one result; one prompt is decoded at
+                a time where it is too small for more.
+
+        Returns:
+            An iterator over pairs of a prompt's index and its result. Prompts that are alike come
+            together, so indices are not in order.
+
+        Raises:
+            PromptError: if a prompt cannot be meant for this photo.
+            EmbeddingError: if the embedding is another model's.
+        """
         embedding.check_made_for(self.spec)
         sparse = [
             sparse_prompts(prompt, embedding.original_size, embedding.input_size)
             for prompt in prompts
         ]
-        dense = [
-            None
-            if prompt.mask is None
-            else mask_logits(prompt.mask, embedding.original_size, self.spec.image_size)
-            for prompt in prompts
-        ]
+        for prompt in prompts:
+            if prompt.mask is not None:
+                check_mask_size(prompt.mask, embedding.original_size, self.spec.image_size)
+        return self._decode_each(embedding, prompts, sparse, multimask, memory_limit)
+
+    def _decode_each(
+        self,
+        embedding: ImageEmbedding,
+        prompts: Sequence[Prompt],
+        sparse: Sequence[tuple[Float32, Float32]],
+        multimask: bool,
+        memory_limit: int,
+    ) -> Iterator[tuple[int, Segmentation]]:
         outputs = slice(1, None) if multimask else slice(0, 1)
-        results: dict[int, Segmentation] = {}
-        lengths = [
-            (len(labels), logits is not None)
-            for (_, labels), logits in zip(sparse, dense, strict=True)
+        result_bytes = (3 if multimask else 1) * prod(embedding.original_size)
+        kinds = [
+            (len(labels), prompt.mask is not None)
+            for (_, labels), prompt in zip(sparse, prompts, strict=True)
         ]
-        for group in group_by_length(lengths):
-            for start in range(0, len(group), PROMPTS_PER_CALL):
-                indices = group[start : start + PROMPTS_PER_CALL]
-                masks = [dense[index] for index in indices]
+        for group in group_by_length(kinds):
+            tokens, has_mask = kinds[group[0]]
+            room = (memory_limit - result_bytes) // self.spec.decoder_bytes(tokens)
+            at_once = max(1, min(PROMPTS_PER_CALL, room))
+            for start in range(0, len(group), at_once):
+                indices = group[start : start + at_once]
+                dense = [
+                    mask_logits(mask, embedding.original_size, self.spec.image_size)
+                    for mask in (prompts[index].mask for index in indices)
+                    if mask is not None
+                ]
                 logits, scores = self.decode_tensors(
                     embedding,
                     np.stack([sparse[index][0] for index in indices]),
                     np.stack([sparse[index][1] for index in indices]),
-                    np.stack([mask for mask in masks if mask is not None])[:, None]
-                    if masks[0] is not None
-                    else None,
+                    np.stack(dense)[:, None] if has_mask else None,
                 )
                 for row, index in enumerate(indices):
-                    results[index] = self._segmentation(
-                        embedding, logits[row, outputs], scores[row, outputs]
+                    yield (
+                        index,
+                        self._segmentation(embedding, logits[row, outputs], scores[row, outputs]),
                     )
-        return [results[index] for index in range(len(prompts))]
 
     def decode_tensors(
         self,
@@ -301,8 +385,13 @@ def load_model(
         raise ValueError(f"memory is 'normal' or 'low', got {memory!r}")
     if threads is not None and threads < 1:
         raise ValueError(f"threads must be at least 1, got {threads}")
-    directory = resolve(model)
+    directory = resolve(model).absolute()
     spec = read_spec(directory)
+    if spec.decoder != "native":
+        raise ManifestError(
+            f"{directory} has the {spec.decoder} decoder, which is for clients of the official "
+            "ONNX notebook; export the checkpoint with --decoder native"
+        )
     engine = _engine(runtime, spec, memory)
     _check_products(spec)
     logger.info("%s runs on %s", directory, engine)
@@ -321,7 +410,7 @@ def load_model(
         keep=memory == "normal",
     )
     decoder = DeferredSession(opener(role=PROMPT_ENCODER_MASK_DECODER))
-    return Model(spec, encoder, decoder, engine)
+    return Model(spec, encoder, decoder, engine, (str(directory), engine, threads, memory, cache))
 
 
 def graph_opener(

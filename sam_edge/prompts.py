@@ -215,17 +215,10 @@ def mask_logits(
     Raises:
         PromptError: if the mask has another size.
     """
-    side = image_size // 4
+    check_mask_size(mask, original_size, image_size)
     if mask.dtype == np.float32:
-        if mask.shape != (side, side):
-            raise PromptError(
-                f"logits of a mask prompt have shape ({side}, {side}) here, got {mask.shape}"
-            )
         return np.ascontiguousarray(mask)
-    if mask.shape != original_size:
-        raise PromptError(
-            f"the mask prompt has shape {mask.shape}, the photo has {original_size} (height, width)"
-        )
+    side = image_size // 4
     from PIL import Image
 
     height, width = resized_shape(*original_size, image_size)
@@ -235,6 +228,23 @@ def mask_logits(
     share = frame.reshape(side, 4, side, 4).mean(axis=(1, 3), dtype=np.float32)
     logits: NDArray[np.float32] = (2 * share - 1) * np.float32(MASK_PROMPT_LOGIT)
     return logits
+
+
+def check_mask_size(mask: NDArray[Any], original_size: tuple[int, int], image_size: int) -> None:
+    """Refuse a mask prompt of another size; the arguments are those of ``mask_logits``.
+
+    Raises:
+        PromptError: naming both sizes.
+    """
+    side = image_size // 4
+    if mask.dtype == np.float32 and mask.shape != (side, side):
+        raise PromptError(
+            f"logits of a mask prompt have shape ({side}, {side}) here, got {mask.shape}"
+        )
+    if mask.dtype != np.float32 and mask.shape != original_size:
+        raise PromptError(
+            f"the mask prompt has shape {mask.shape}, the photo has {original_size} (height, width)"
+        )
 
 
 def group_by_length(lengths: Sequence[tuple[int, bool]]) -> list[list[int]]:
