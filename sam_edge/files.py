@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 import stat
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 
 from sam_edge.errors import JsonFileError
 from sam_edge.text import printable
+from sam_edge_runtimes.locks import create_locked, remove_if_dead
 
 PARTIAL = ".partial"
 
@@ -44,19 +45,16 @@ def replacing(path: Path) -> Iterator[Path]:
     # A name may have 255 bytes, and a character up to four of them.
     prefix = f".{path.name[:50]}."
     _remove_leftovers(path.parent, prefix)
-    partial = path.with_name(f"{prefix}{secrets.token_hex(4)}{PARTIAL}")
-    descriptor = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+    partial, descriptor = create_locked(path.with_name(prefix), PARTIAL)
     try:
-        held = _try_lock(descriptor)
-        if not held or sys.platform == "win32":  # there an open file could not be replaced
+        if sys.platform == "win32":  # an open file could be neither written again nor replaced
             os.close(descriptor)
-            descriptor = -1
         yield partial
         with suppress(OSError):
             partial.chmod(stat.S_IMODE(path.stat().st_mode))
         partial.replace(path)
     finally:
-        if descriptor >= 0:
+        if sys.platform != "win32":
             os.close(descriptor)
         partial.unlink(missing_ok=True)
 
@@ -134,34 +132,9 @@ def _remove_leftovers(folder: Path, prefix: str) -> None:
     wanted = re.compile(re.escape(prefix) + r"[0-9a-f]{8}" + re.escape(PARTIAL))
     with suppress(OSError):
         for entry in os.scandir(folder):
-            if wanted.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+            if not wanted.fullmatch(entry.name):
+                continue
+            # Without a lock on Windows, see above, a living writer's file is told by its age.
+            if sys.platform != "win32" or time.time() - entry.stat().st_mtime > 3600:
                 with suppress(OSError):
-                    _remove_unheld(entry.path)
-
-
-def _remove_unheld(path: str) -> None:
-    if sys.platform == "win32":
-        os.unlink(path)  # refused while it is open
-        return
-    descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
-    try:
-        if _try_lock(descriptor):
-            os.unlink(path)
-    finally:
-        os.close(descriptor)
-
-
-if sys.platform == "win32":
-
-    def _try_lock(descriptor: int) -> bool:
-        return False
-else:
-    import fcntl
-
-    def _try_lock(descriptor: int) -> bool:
-        """Lock a file, which the system undoes even if this process is killed."""
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        return True
+                    remove_if_dead(Path(entry.path))

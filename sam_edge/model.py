@@ -36,6 +36,7 @@ from sam_edge.spec import (
     IMAGE_ENCODER,
     PROMPT_ENCODER_MASK_DECODER,
     ModelSpec,
+    checked_digest,
     read_spec,
 )
 from sam_edge_runtimes import (
@@ -374,7 +375,8 @@ def load_model(
 
     Raises:
         ModelNotFoundError: if there is no such directory, or a named model is not here yet.
-        ManifestError: if the bundle cannot be trusted.
+        ManifestError: if the bundle cannot be trusted; when a graph is first used,
+            ``ChecksumError`` if its bytes are not those promised.
         EngineError: if its integers cannot be computed exactly on this CPU.
         MissingDependencyError: if the engine is not installed.
         ValueError: if an argument has no meaning.
@@ -436,10 +438,13 @@ def graph_opener(
 
     Raises:
         ManifestError: if the bundle has no such graph for the engine.
+        ChecksumError: by what is returned, at its first call, if the graph's bytes are not those
+            that the manifest promises.
     """
     from sam_edge.zoo.cache import compiled_directory
 
     graph = spec.graph(role, engine)
+    digest: list[str] = []
     # encode_image takes one photo at a time: a batch fixed at 1 lets the engine plan its memory.
     # With the grid's size known, it folds the decoder's positional encoding into a constant.
     grid, mask = spec.embedding_size, spec.low_res_size
@@ -447,6 +452,8 @@ def graph_opener(
     fixed |= {"mask_height": mask, "mask_width": mask}
 
     def opened(sizes: Mapping[str, int]) -> Session:
+        if not digest:  # once, as low memory opens the encoder for every photo
+            digest.append(checked_digest(directory, graph))
         return open_session(
             engine,
             directory / graph.file,
@@ -456,7 +463,7 @@ def graph_opener(
             # An encoder's products have thousands of rows: packing gains nothing there.
             pack_weights=role != IMAGE_ENCODER,
             shrink=shrink,
-            cache=compiled_directory(graph.sha256) if cache else None,
+            cache=compiled_directory(digest[0]) if cache else None,
         )
 
     if role == IMAGE_ENCODER and spec.frame == "photo":

@@ -9,13 +9,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from sam_edge.spec import ModelSpec, read_spec, sha256_file
+from sam_edge.spec import ModelSpec, read_spec
 from sam_edge.zoo import resolve
 from sam_edge_benchmarks.driver import Worker
 from sam_edge_benchmarks.errors import BenchmarkError
 from sam_edge_benchmarks.record import Facts
 from sam_edge_benchmarks.subjects import SUBJECTS, Choice
 from sam_edge_benchmarks.work import UnavailableError
+from sam_edge_runtimes.graph_file import sha256_file
 
 BOX = "box"
 """The name of the model in the box."""

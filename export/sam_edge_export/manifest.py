@@ -18,11 +18,11 @@ from sam_edge.spec import (
     ModelSpec,
     Source,
     manifest_text,
-    sha256_file,
 )
 from sam_edge_export import trace
 from sam_edge_export.checkpoints import source_sha256
 from sam_edge_export.modules.sam import PIXEL_MEAN, PIXEL_STD, VARIANTS, Sam
+from sam_edge_runtimes.graph_file import sha256_file
 
 DECODER_STORED = {"int8": "int8-weights"}
 """The decoder is small and its masks are what counts: its arithmetic stays float32."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from sam_edge_runtimes.compiled import drop, entry_of, keep
+from sam_edge_runtimes.compiled import drop, entry_of, is_whole, keep
 from sam_edge_runtimes.errors import EngineError
 from sam_edge_runtimes.session import Float32
 
@@ -32,7 +32,7 @@ def open_graph(
     """
     options = partial(_options, threads, input_shapes, fixed, pack_weights)
     entry = None if cache is None else entry_of(cache, "onnxruntime", ort.__version__, fixed)
-    if entry is not None and (entry / GRAPH).is_file():
+    if entry is not None and is_whole(entry):
         kept = options()
         kept.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:

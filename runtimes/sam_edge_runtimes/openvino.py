@@ -13,7 +13,7 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from sam_edge_runtimes.compiled import drop, entry_of, keep
+from sam_edge_runtimes.compiled import drop, entry_of, is_whole, keep
 from sam_edge_runtimes.errors import EngineError
 from sam_edge_runtimes.memory import give_back_freed
 from sam_edge_runtimes.session import Float32
@@ -50,10 +50,10 @@ def open_graph(
         config["INFERENCE_NUM_THREADS"] = threads
     core = ov.Core()
     entry = None if cache is None else entry_of(cache, "openvino", ov.__version__, fixed)
-    if entry is not None and (entry / BLOB).is_file():
+    if entry is not None and is_whole(entry):
         try:
             return _import(core, entry, path, config)
-        except (RuntimeError, OSError, ValueError) as error:
+        except Exception as error:  # releases differ in what they take and in what they raise
             drop(entry, error)
     try:
         model = core.read_model(path)
@@ -70,7 +70,7 @@ def open_graph(
         # Compiling may give a tensor that it merges with another one that one's name, too.
         outputs = [output.get_any_name() for output in model.outputs]
         compiled = core.compile_model(model, "CPU", config)
-    except RuntimeError as error:
+    except Exception as error:  # a damaged graph raises whatever its reader stumbles over
         raise EngineError(f"openvino cannot open {path}: {_last_line(error)}") from error
     if entry is not None:
         del model  # its weights, before they are written from the compiled one
@@ -140,7 +140,7 @@ class OpenVinoSession:
         try:
             results = request.infer(dict(feeds), share_inputs=True, share_outputs=False)
             return {name: np.asarray(results[index]) for index, name in enumerate(self._outputs)}
-        except (RuntimeError, KeyError) as error:
+        except Exception as error:
             raise EngineError(f"openvino on {self._path}: {_last_line(error)}") from error
         finally:
             self._idle.put(request)
