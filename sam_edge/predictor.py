@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sam_edge.embedding import ImageEmbedding
 from sam_edge.errors import ImageNotSetError, PromptError
+from sam_edge.image import read_image
 from sam_edge.model import Segmenter
 from sam_edge_runtimes import Float32
 
@@ -46,8 +47,9 @@ class SamPredictor:
         """Encode a photo.
 
         Args:
-            image: ``(H, W, 3)`` uint8.
-            image_format: ``RGB`` or ``BGR``.
+            image: ``(H, W, 3)`` uint8; see ``sam_edge.image.read_image`` for what else is taken.
+            image_format: ``RGB``, or ``BGR`` for an array of three or four channels that come that
+                way round; a grey array is the same in both.
 
         Raises:
             ImageError: if it is no photo.
@@ -55,8 +57,7 @@ class SamPredictor:
         """
         if image_format not in ("RGB", "BGR"):
             raise ValueError(f"image_format is 'RGB' or 'BGR', got {image_format!r}")
-        pixels = image if image_format == "RGB" else np.ascontiguousarray(image[..., ::-1])
-        self._embedding = self.model.encode_image(pixels)
+        self._embedding = self.model.encode_image(read_image(image, channel_order=image_format))
 
     def set_embedding(self, embedding: ImageEmbedding) -> None:
         """Take a photo that was encoded before.

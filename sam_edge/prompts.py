@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -13,9 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from sam_edge.errors import PromptError
 from sam_edge.image import resized_shape, to_encoder_frame
+from sam_edge.text import printable
 
 MASK_PROMPT_LOGIT = 10.0
 """The logit of a pixel that a mask prompt is sure of; SAM's own confident pixels lie near it."""
+
+MAX_POINTS = 500
+"""Points of one prompt at most: decoding takes 0.64 MB for each, 12.8 GB for 20,000."""
 
 
 class PointLabel(IntEnum):
@@ -42,8 +45,11 @@ class Box:
     y1: float
 
     def __post_init__(self) -> None:
-        if not all(map(math.isfinite, (self.x0, self.y0, self.x1, self.y1))):
-            raise PromptError(f"a box needs four finite numbers, got {self}")
+        corners = _numbers((self.x0, self.y0, self.x1, self.y1), "a box's corners")
+        if corners.shape != (4,) or not np.isfinite(corners).all():
+            raise PromptError(f"a box needs four finite numbers, got {_short(corners)}")
+        for name, corner in zip(self.__slots__, corners.tolist(), strict=True):
+            object.__setattr__(self, name, corner)
         if not (self.x0 < self.x1 and self.y0 < self.y1):
             raise PromptError(f"a box needs x0 < x1 and y0 < y1, got {self}")
 
@@ -75,7 +81,8 @@ class Prompt:
             float32 as an earlier decode returned them; or None.
 
     Raises:
-        PromptError: if there is nothing in it, or a part is malformed.
+        PromptError: if there is nothing in it, more than ``MAX_POINTS`` points, an empty mask, or a
+            part that is malformed.
     """
 
     points: NDArray[np.float64]
@@ -99,28 +106,22 @@ class Prompt:
             box: a ``Box`` or ``(x0, y0, x1, y1)``.
             mask: see the class.
         """
-        coords = _array(points if points is not None else [], np.float64, "points")
-        if coords.size == 0:
-            coords = coords.reshape(0, 2)
-        if coords.ndim != 2 or coords.shape[1] != 2:
-            raise PromptError(f"points must have shape (N, 2), got {coords.shape}")
-        given = _array(np.ones(len(coords)) if labels is None else labels, np.float64, "labels")
-        if given.shape != (len(coords),):
-            raise PromptError(
-                f"one label a point: got {len(coords)} points and labels of shape {given.shape}"
-            )
-        for label in given:
-            if label not in (PointLabel.BACKGROUND, PointLabel.FOREGROUND):
-                raise PromptError(
-                    f"a point's label is 1 (on the object) or 0 (not on it), got {label:g}"
-                )
-        if not np.isfinite(coords).all():
-            raise PromptError(f"points must be finite numbers, got {coords.tolist()}")
-        return cls(coords, given.astype(np.int64), _box(box), _mask(mask))
+        coords = _points([] if points is None else points)
+        given = np.ones(len(coords), np.int64) if labels is None else _labels(labels)
+        return cls(coords, given, _box(box), mask)
 
     def __post_init__(self) -> None:
-        if len(self.points) == 0 and self.box is None and self.mask is None:
+        points, labels = _points(self.points), _labels(self.labels)
+        if labels.shape != (len(points),):
+            raise PromptError(
+                f"one label a point: got {len(points)} points and labels of shape {labels.shape}"
+            )
+        if len(points) == 0 and self.box is None and self.mask is None:
             raise PromptError("there is no prompt: give at least a point, a box or a mask")
+        object.__setattr__(self, "points", points)
+        object.__setattr__(self, "labels", labels)
+        object.__setattr__(self, "box", _box(self.box))
+        object.__setattr__(self, "mask", _mask(self.mask))
 
     @property
     def is_lone_point(self) -> bool:
@@ -128,26 +129,71 @@ class Prompt:
         return len(self.points) == 1 and self.box is None and self.mask is None
 
 
-def _array(values: ArrayLike, dtype: type[np.float64], name: str) -> NDArray[np.float64]:
-    try:
-        return np.asarray(values, dtype)
-    except (TypeError, ValueError) as error:
-        raise PromptError(f"{name} must be numbers, got {values!r}") from error
+def _points(points: ArrayLike) -> NDArray[np.float64]:
+    coords = _numbers(points, "points")
+    if coords.size == 0:
+        coords = coords.reshape(0, 2)
+    if coords.ndim != 2 or coords.shape[1] != 2:
+        raise PromptError(f"points must have shape (N, 2), got {coords.shape}")
+    if len(coords) > MAX_POINTS:
+        raise PromptError(
+            f"one prompt takes {MAX_POINTS} points at most, got {len(coords)}; "
+            "give fewer, or a mask instead"
+        )
+    for point in coords:
+        if not np.isfinite(point).all():
+            raise PromptError(f"points must be finite numbers, got {_short(point)}")
+    return coords
+
+
+def _labels(labels: ArrayLike) -> NDArray[np.int64]:
+    given = _numbers(labels, "labels")
+    for label in given.flat:
+        if label not in (PointLabel.BACKGROUND, PointLabel.FOREGROUND):
+            raise PromptError(
+                f"a point's label is 1 (on the object) or 0 (not on it), got {label:g}"
+            )
+    return given.astype(np.int64)
 
 
 def _box(box: Box | Iterable[float] | None) -> Box | None:
     if box is None or isinstance(box, Box):
         return box
-    corners = np.ravel(_array(np.asarray(box), np.float64, "box"))
+    corners = np.ravel(_numbers(box, "a box's corners"))
     if len(corners) != 4:
-        raise PromptError(f"a box is four numbers, x0 y0 x1 y1, got {corners.tolist()}")
+        raise PromptError(f"a box is four numbers, x0 y0 x1 y1, got {_short(corners)}")
     return Box(*corners.tolist())
+
+
+def _numbers(values: Any, name: str) -> NDArray[np.float64]:  # noqa: ANN401 - checked here
+    """Return values as a new array that no one else can change."""
+    try:
+        # numpy would take a generator for one value
+        is_array = hasattr(values, "__array__") or not isinstance(values, Iterable)
+        array = np.array(values if is_array else [*values])
+        if np.any(getattr(values, "mask", False)):
+            raise TypeError("some are masked")
+        if array.dtype.kind not in "biufO":  # texts, times and complex numbers would be converted
+            raise TypeError(f"they are of type {array.dtype}")
+        return array.astype(np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        reason = printable(str(error))
+        raise PromptError(f"{name} must be numbers, got what is not: {reason}") from error
+
+
+def _short(numbers: NDArray[np.float64]) -> str:
+    """Return the first few of some numbers for a message."""
+    texts = [f"{number:g}" for number in np.ravel(numbers)[:4]]
+    return ",".join(texts) + (",..." if numbers.size > 4 else "")
 
 
 def _mask(mask: NDArray[Any] | None) -> NDArray[Any] | None:
     if mask is None:
         return None
-    array = np.asarray(mask)
+    try:
+        array = np.asarray(mask)
+    except ValueError as error:
+        raise PromptError(f"a mask prompt is an array: {printable(str(error))}") from error
     if array.ndim == 3 and len(array) == 1:  # the official predictor's (1, 256, 256)
         array = array[0]
     if array.ndim != 2 or array.dtype not in (np.bool_, np.float32):
@@ -155,6 +201,8 @@ def _mask(mask: NDArray[Any] | None) -> NDArray[Any] | None:
             "a mask prompt is an (H, W) bool mask or float32 low-resolution logits, "
             f"got {array.dtype} of shape {array.shape}"
         )
+    if array.dtype == np.bool_ and not array.any():
+        raise PromptError("the mask prompt is empty: no pixel of it is on the object")
     if array.dtype == np.float32 and not np.isfinite(array).all():
         raise PromptError("the mask prompt's logits must be finite numbers")
     return array
