@@ -10,8 +10,10 @@ Source: ``segment_anything/automatic_mask_generator.py``.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Literal, Protocol, TypedDict
 
 import numpy as np
@@ -33,6 +35,7 @@ from sam_edge.masks.rle import rle_to_box
 from sam_edge.masks.upsample import Window, tiled
 from sam_edge.prompts import PointLabel
 from sam_edge.spec import ModelSpec
+from sam_edge.text import shown
 from sam_edge_runtimes import Float32
 
 OutputMode = Literal["binary_mask", "uncompressed_rle", "coco_rle"]
@@ -40,8 +43,6 @@ OUTPUT_MODES: tuple[OutputMode, ...] = ("binary_mask", "uncompressed_rle", "coco
 
 DEFAULT_MEMORY_CEILING_BYTES = 512 * 2**20
 
-# What the decoder's activations take, measured: some 60 MB a prompt on 64 x 64 cells.
-_DECODER_BYTES_PER_CELL = 15_000
 _LARGEST_BATCH = 64
 
 # Coarse-first looks at every fourth point of the grid, then at every second, then at all.
@@ -51,8 +52,18 @@ COARSE_LARGEST_SHARE = 0.25
 """A mask above this share of the photo is likely to have things in it: its points stay."""
 
 
+MOST_POINTS_PER_SIDE = 1024
+MOST_POINTS_PER_BATCH = 4096
+MOST_CROP_LAYERS = 5
+"""Each layer has four times as many crops as the one before: five have 1,364."""
+
+
 class CancelledError(SamEdgeError, RuntimeError):
     """The caller asked to stop."""
+
+
+class GeneratorError(SamEdgeError, ValueError):
+    """Arguments of the automatic generator that cannot be meant, or do not fit together."""
 
 
 class MaskRecord(TypedDict):
@@ -159,7 +170,8 @@ class SamAutomaticMaskGenerator:
         memory_ceiling_bytes: for one decoder call.
 
     Raises:
-        ValueError: if the arguments do not fit together.
+        GeneratorError: if an argument is out of its range, or they do not fit together. Numbers
+            are finite and not negative; suppression thresholds and the overlap lie in [0, 1].
     """
 
     def __init__(
@@ -183,33 +195,52 @@ class SamAutomaticMaskGenerator:
         memory_ceiling_bytes: int = DEFAULT_MEMORY_CEILING_BYTES,
     ) -> None:
         if (points_per_side is None) == (point_grids is None):
-            raise ValueError("give either points_per_side or point_grids")
+            raise GeneratorError("give either points_per_side or point_grids")
+        if output_mode not in OUTPUT_MODES:
+            raise GeneratorError(
+                f"output_mode is one of {', '.join(OUTPUT_MODES)}, got {shown(output_mode)}"
+            )
+        if points_per_batch is not None:
+            _check_whole("points_per_batch", points_per_batch, 1, MOST_POINTS_PER_BATCH)
+        _check_whole("memory_ceiling_bytes", memory_ceiling_bytes, 1, sys.maxsize)
+        _check_whole("crop_n_layers", crop_n_layers, 0, MOST_CROP_LAYERS)
+        _check_whole(
+            "crop_n_points_downscale_factor",
+            crop_n_points_downscale_factor,
+            1,
+            MOST_POINTS_PER_SIDE,
+        )
+        for name, value, highest in (
+            ("pred_iou_thresh", pred_iou_thresh, inf),
+            ("stability_score_thresh", stability_score_thresh, inf),
+            ("stability_score_offset", stability_score_offset, inf),
+            ("box_nms_thresh", box_nms_thresh, 1),
+            ("crop_nms_thresh", crop_nms_thresh, 1),
+            ("crop_overlap_ratio", crop_overlap_ratio, 1),
+            ("min_mask_region_area", min_mask_region_area, 1e15),
+        ):
+            _check_real(name, value, highest)
+        grids = _point_grids(point_grids)
         if points_per_side is not None:
-            if points_per_side < 1:
-                raise ValueError(f"points_per_side must be at least 1, got {points_per_side}")
-            point_grids = layer_point_grids(
+            _check_whole("points_per_side", points_per_side, 1, MOST_POINTS_PER_SIDE)
+            if points_per_side < crop_n_points_downscale_factor**crop_n_layers:
+                raise GeneratorError(
+                    f"crop layer {crop_n_layers} would have no points: points_per_side "
+                    f"{points_per_side} is less than crop_n_points_downscale_factor "
+                    f"{crop_n_points_downscale_factor} to the {crop_n_layers}; lower one"
+                )
+            grids = layer_point_grids(
                 points_per_side, crop_n_layers, crop_n_points_downscale_factor
             )
         elif coarse_first:
-            raise ValueError("coarse_first needs points_per_side: point_grids have no rows")
-        assert point_grids is not None
-        if len(point_grids) <= crop_n_layers:
-            raise ValueError(
+            raise GeneratorError("coarse_first needs points_per_side: point_grids have no rows")
+        if len(grids) <= crop_n_layers:
+            raise GeneratorError(
                 f"{crop_n_layers} crop layers need {crop_n_layers + 1} point grids, "
-                f"got {len(point_grids)}"
-            )
-        if output_mode not in OUTPUT_MODES:
-            raise ValueError(
-                f"output_mode is one of {', '.join(OUTPUT_MODES)}, got {output_mode!r}"
-            )
-        if points_per_batch is not None and points_per_batch < 1:
-            raise ValueError(f"points_per_batch must be at least 1, got {points_per_batch}")
-        if stability_score_offset < 0:
-            raise ValueError(
-                f"stability_score_offset must not be negative, got {stability_score_offset}"
+                f"got {len(grids)}"
             )
         self.model = model
-        self.point_grids = point_grids
+        self.point_grids = grids
         self.points_per_batch = points_per_batch or _batch_size(model.spec, memory_ceiling_bytes)
         self.pred_iou_thresh = pred_iou_thresh
         self.stability_score_thresh = stability_score_thresh
@@ -393,9 +424,55 @@ class SamAutomaticMaskGenerator:
         }
 
 
+def _check_whole(name: str, value: object, lowest: int, highest: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise GeneratorError(f"{name} must be a whole number, got {_shown(value)}")
+    if not lowest <= value <= highest:
+        least = f"at least {lowest}" if value < lowest else f"at most {highest}"
+        raise GeneratorError(f"{name} must be {least}, got {_shown(value)}")
+
+
+def _check_real(name: str, value: object, highest: float) -> None:
+    """Refuse what is no number, NaN, infinite, negative or above ``highest``."""
+    real = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    # Compared as it is: a Python integer may be larger than any float.
+    if not real or not 0 <= value <= highest or value == inf:  # type: ignore[operator]
+        bounds = "a number from 0 up" if highest == inf else f"between 0 and {highest}"
+        raise GeneratorError(f"{name} must be {bounds}, got {_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    """Spell a value for a message: short, and even if it is an integer of 5,000 digits."""
+    if isinstance(value, int) and not -(10**18) < value < 10**18:
+        return "a number of more than 18 digits"
+    return ascii(value)[:60]
+
+
+def _point_grids(layers: object) -> list[NDArray[np.float64]]:
+    """Return the points of each layer, once they are points in the unit square; none of None."""
+    if layers is None:
+        return []
+    if not isinstance(layers, list | tuple | np.ndarray):
+        raise GeneratorError(f"point_grids is a list of arrays, not {type(layers).__name__}")
+    grids = []
+    for layer in layers:
+        try:
+            grid = np.asarray(layer, np.float64)
+        except (TypeError, ValueError, OverflowError):
+            grid = np.zeros(0)
+        if grid.ndim != 2 or grid.shape[1] != 2 or len(grid) > MOST_POINTS_PER_SIDE**2:
+            raise GeneratorError(
+                f"a point grid is numbers of shape (N, 2), N up to {MOST_POINTS_PER_SIDE**2}, "
+                f"got {type(layer).__name__} of shape {grid.shape}"
+            )
+        if not ((grid >= 0) & (grid <= 1)).all():  # NaN is neither
+            raise GeneratorError("the points of a point grid lie in the unit square, from 0 to 1")
+        grids.append(grid)
+    return grids
+
+
 def _batch_size(spec: ModelSpec, memory_ceiling_bytes: int) -> int:
-    a_prompt = _DECODER_BYTES_PER_CELL * spec.embedding_size**2
-    return max(1, min(_LARGEST_BATCH, memory_ceiling_bytes // a_prompt))
+    return max(1, min(_LARGEST_BATCH, memory_ceiling_bytes // spec.decoder_bytes()))
 
 
 def _suppress(

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import re
+import stat
+import struct
 from dataclasses import dataclass, fields
+from math import prod
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.errors import EmbeddingError
 from sam_edge.files import replacing
-from sam_edge.spec import ModelSpec
+from sam_edge.image import MAX_PIXELS, resized_shape
+from sam_edge.spec import FRAME_STEP, LARGEST_FRAME, ModelSpec
+from sam_edge.text import is_printable, printable
+
+if TYPE_CHECKING:
+    from zipfile import ZipFile
 
 FORMAT = 1
 
@@ -70,12 +80,19 @@ class ImageEmbedding:
             dtype: ``float32`` (4 MiB at 1024 px) or ``float16`` (half of that).
 
         Raises:
-            EmbeddingError: if the dtype is another.
+            EmbeddingError: if the dtype is another, or cannot hold the features.
         """
         if dtype not in ("float32", "float16"):
             raise EmbeddingError(f"embeddings are saved as float32 or float16, not {dtype!r}")
         values: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self)}
-        values["features"] = self.features.astype(dtype)
+        with np.errstate(over="ignore"):
+            features = self.features.astype(dtype)
+        if not np.isfinite(features).all():
+            raise EmbeddingError(
+                f"the features hold NaN or values beyond {dtype}; save as float32, or encode the "
+                "photo with another model"
+            )
+        values["features"] = features
         with replacing(Path(path)) as partial, partial.open("wb") as file:
             np.savez(file, format=FORMAT, **values)
 
@@ -83,48 +100,173 @@ class ImageEmbedding:
     def load(cls, path: str | PathLike[str]) -> ImageEmbedding:
         """Read what ``save`` wrote.
 
+        The file may come from anyone. Each part's type and shape are checked before it is
+        unpacked, so that a small file cannot fill the memory.
+
         Raises:
             FileNotFoundError: if there is no such file.
             EmbeddingError: if it is no embedding, or is damaged.
         """
-        from zipfile import BadZipFile  # loaded late: it would be a fifth of `import sam_edge`
+        path = Path(path)
+        import zlib  # loaded late: with zipfile it would be a fifth of `import sam_edge`
+        from zipfile import BadZipFile, ZipFile
 
         try:
-            # opened here, because np.load leaves a broken zip file open
-            with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-                if int(file["format"]) != FORMAT:
-                    raise EmbeddingError(f"{path}: embedding format {file['format']} is unknown")
-                embedding = cls(
-                    features=np.ascontiguousarray(file["features"], np.float32),
-                    original_size=_size(file["original_size"]),
-                    input_size=_size(file["input_size"]),
-                    photo_sha256=str(file["photo_sha256"]),
-                    source_sha256=str(file["source_sha256"]),
-                    image_size=int(file["image_size"]),
-                    engine=str(file["engine"]),
-                    precision=str(file["precision"]),
-                    frame=str(file["frame"]) if "frame" in file else "square",
-                )
+            if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+                raise ValueError("it is no regular file")
+            with path.open("rb") as raw:
+                _check_directory(raw)
+                with ZipFile(raw) as archive:
+                    return _from_archive(archive)
         except FileNotFoundError:
             raise
         except (
-            KeyError,
-            ValueError,
-            OSError,
-            EOFError,
-            AttributeError,
             BadZipFile,
+            EOFError,
+            KeyError,
+            NotImplementedError,  # a compression of later zip versions
+            OSError,
+            OverflowError,
+            RuntimeError,  # a password
+            ValueError,
+            struct.error,
+            zlib.error,
         ) as error:
-            raise EmbeddingError(f"{path} is not a saved embedding: {error}") from error
-        grid = embedding.image_size // 16
-        if embedding.features.shape != (1, 256, grid, grid):
+            reason = printable(str(error)) or type(error).__name__
             raise EmbeddingError(
-                f"{path} holds features of shape {embedding.features.shape}, "
-                f"not (1, 256, {grid}, {grid})"
-            )
-        return embedding
+                f"{path} is not a saved embedding: {reason}; encode the photo again"
+            ) from error
 
 
-def _size(values: NDArray[Any]) -> tuple[int, int]:
-    height, width = values.tolist()
-    return int(height), int(width)
+_MEMBERS = {f"{item.name}.npy" for item in fields(ImageEmbedding)} | {"format.npy"}
+
+_LARGEST_DIRECTORY = 64 * 2**10
+"""Bytes of a zip file's list of members; ours has ten."""
+
+_LONGEST_TEXT = 256
+
+_COMPRESSIONS = (0, 8)  # stored and deflated, as np.savez and np.savez_compressed write
+
+
+def _check_directory(raw: BinaryIO) -> None:
+    """Refuse a zip file with a long list of members, which ``zipfile`` would read whole.
+
+    Where the list is lies in the last 22 bytes, of a file without a comment as ``save`` writes it;
+    a 64-bit length would stand in the 20 bytes before.
+
+    Source: APPNOTE.TXT of the zip format, 4.3.15 and 4.3.16.
+    """
+    raw.seek(max(0, raw.seek(0, os.SEEK_END) - 42))
+    tail = raw.read()
+    if tail[-22:-18] != b"PK\5\6":
+        raise ValueError("it is no zip file, or not all of one")
+    (length,) = struct.unpack("<I", tail[-10:-6])
+    if length > _LARGEST_DIRECTORY or tail[:-22].startswith(b"PK\6\7"):
+        raise ValueError("it is a zip file with too many members")
+
+
+def _from_archive(archive: ZipFile) -> ImageEmbedding:
+    names = archive.namelist()
+    # Files of before frames had shapes lack "frame".
+    if len(names) != len(set(names)) or {*names, "frame.npy"} != _MEMBERS:
+        raise ValueError(f"it holds {', '.join(names[:12])[:200]}")
+    version = _whole(archive, "format")
+    if version != FORMAT:
+        raise ValueError(f"its format {version} is unknown, this sam-edge reads {FORMAT}")
+    image_size = _whole(archive, "image_size")
+    if not 64 <= image_size <= LARGEST_FRAME or image_size % FRAME_STEP:
+        raise ValueError(f"image_size {image_size} is not a multiple of 64 up to {LARGEST_FRAME}")
+    original_size, input_size = _size(archive, "original_size"), _size(archive, "input_size")
+    if (
+        min(original_size) < 1
+        or max(original_size) > MAX_PIXELS
+        or prod(original_size) > MAX_PIXELS
+    ):
+        raise ValueError(f"no photo has original_size {original_size}")
+    if input_size != resized_shape(*original_size, image_size):
+        raise ValueError(
+            f"input_size {input_size} is not that of a photo of {original_size} at {image_size} px"
+        )
+    texts = {name: _text(archive, name) for name in ("photo_sha256", "source_sha256")}
+    texts |= {name: _text(archive, name) for name in ("engine", "precision")}
+    texts["frame"] = _text(archive, "frame") if "frame.npy" in names else "square"
+    grid = image_size // 16
+    features = _member(archive, "features", (1, 256, grid, grid), "f", 4).astype(np.float32)
+    if not np.isfinite(features).all():
+        raise ValueError("its features hold NaN or infinity")
+    return ImageEmbedding(
+        features=np.ascontiguousarray(features),
+        original_size=original_size,
+        input_size=input_size,
+        image_size=image_size,
+        **texts,
+    )
+
+
+def _member(
+    archive: ZipFile, name: str, shape: tuple[int, ...], kinds: str, widest: int
+) -> NDArray[Any]:
+    """Read one array, once its header says what it must.
+
+    Args:
+        archive: the file.
+        name: of the array.
+        shape: that it must have.
+        kinds: ``dtype.kind`` is one of these letters.
+        widest: bytes a value.
+
+    Raises:
+        ValueError: if it is another array, or there are more or fewer bytes than it needs.
+    """
+    info = archive.getinfo(f"{name}.npy")
+    if info.compress_type not in _COMPRESSIONS:
+        raise ValueError(f"{name} is compressed in a way that numpy does not write")
+    with archive.open(info) as member:
+        found, columns_first, dtype = _header(member, name)
+        if found != shape or dtype.kind not in kinds or not 0 < dtype.itemsize <= widest:
+            raise ValueError(f"{name} is {dtype} of shape {found}, not of shape {shape}")
+        # A zip file may say that its members are smaller than they are.
+        length = dtype.itemsize * prod(shape)
+        data = member.read(length)
+        if len(data) != length or member.read(1):
+            raise ValueError(f"{name} has not the bytes of its shape")
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if columns_first else "C")
+
+
+_HEADER = re.compile(
+    rb"{'descr': '([<>|=]?[a-zA-Z]\d{0,6})', 'fortran_order': (True|False), "
+    rb"'shape': \(((?:\d{1,18}, ?)*(?:\d{1,18})?)\), } *\n"
+)
+"""What numpy writes before an array that is no record. Its own reader evaluates any Python."""
+
+
+def _header(member: IO[bytes], name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read the shape, whether it is stored column by column, and the type of an array."""
+    start = member.read(10)
+    # Later versions have longer headers, for names of fields, which these arrays have not.
+    if len(start) != 10 or not start.startswith(b"\x93NUMPY\1\0"):
+        raise ValueError(f"{name} is no array of .npy version 1.0")
+    header = _HEADER.fullmatch(member.read(int.from_bytes(start[8:], "little")))
+    try:
+        if header is not None:
+            shape = tuple(map(int, header[3].replace(b",", b" ").split()))
+            return shape, header[2] == b"True", np.dtype(header[1].decode())
+    except TypeError:  # a type that numpy does not know
+        pass
+    raise ValueError(f"{name} has a header that numpy does not write")
+
+
+def _whole(archive: ZipFile, name: str) -> int:
+    return int(_member(archive, name, (), "iu", 8))
+
+
+def _size(archive: ZipFile, name: str) -> tuple[int, int]:
+    height, width = _member(archive, name, (2,), "iu", 8).tolist()
+    return height, width
+
+
+def _text(archive: ZipFile, name: str) -> str:
+    text = str(_member(archive, name, (), "U", 4 * _LONGEST_TEXT))
+    if not is_printable(text):
+        raise ValueError(f"{name} holds control characters")
+    return text

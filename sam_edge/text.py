@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # control characters, line breaks and tabs among them
@@ -24,3 +25,18 @@ def printable(text: str) -> str:
 def is_printable(text: str) -> bool:
     """Whether ``printable`` would leave a text as it is."""
     return _UNSAFE.search(text) is None
+
+
+def shown(value: object) -> str:
+    """Spell a value for a message: on one line, and short."""
+    spelled = ascii(value) if not isinstance(value, dict | list) else _outline(value)
+    return spelled if len(spelled) <= 60 else f"{spelled[:57]}..."
+
+
+def _outline(value: dict[str, Any] | list[Any]) -> str:
+    """Spell a container as far as a message shows it: it may be deep, and as large as its file."""
+    if isinstance(value, dict):
+        return f"an object of {len(value)} fields"
+    if len(value) <= 4 and not any(isinstance(item, dict | list) for item in value):
+        return ascii(value)
+    return f"a list of {len(value)}"

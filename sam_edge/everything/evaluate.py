@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sam_edge.embedding import ImageEmbedding
 from sam_edge.errors import ImageError
-from sam_edge.everything.truth import TruePhoto
-from sam_edge.image import read_image
-from sam_edge.masks import Mask
+from sam_edge.everything.fields import Skip, skipping
+from sam_edge.everything.truth import TrueObject, TruePhoto
+from sam_edge.image import RgbImage, read_image
+from sam_edge.masks import Mask, as_mask
 from sam_edge.masks.boxes import mask_to_box
 from sam_edge.model import Segmenter
 from sam_edge.prompts import Prompt
@@ -39,6 +41,8 @@ def evaluate(
     model: Segmenter,
     photos: Sequence[TruePhoto],
     progress: Callable[[int, int], None] | None = None,
+    *,
+    skip: Skip | None = None,
 ) -> list[ObjectScore]:
     """Segment every true object from its box and from a click on its innermost point.
 
@@ -46,38 +50,49 @@ def evaluate(
         model: what is evaluated.
         photos: with their true masks.
         progress: called as ``progress(done, total)``, in photos.
+        skip: called with one line for each photo and each annotation that is bad and left out;
+            None raises at the first.
 
     Raises:
         ImageError: if a photo cannot be read, or has another size than its truth says.
+        TruthError: if an annotation cannot be read.
     """
     scores = []
     for number, photo in enumerate(photos, start=1):
-        pixels = read_image(photo.path)
-        if pixels.shape[:2] != photo.size:
-            raise ImageError(
-                f"{photo.path} is {pixels.shape[1]} x {pixels.shape[0]}, its annotations are for "
-                f"{photo.size[1]} x {photo.size[0]}"
-            )
-        embedding = model.encode_image(pixels)
-        # One object at a time: three masks of every object at once would fill the memory.
-        for truth in photo.objects():
-            (boxed,) = model.decode_batch(embedding, [Prompt.of(box=truth.box)], multimask=False)
-            (clicked,) = model.decode_batch(
-                embedding, [Prompt.of(points=[innermost_point(truth.mask)])], multimask=True
-            )
-            candidates = [iou(mask, truth.mask) for mask in clicked.masks]
-            scores.append(
-                ObjectScore(
-                    photo=photo.path.name,
-                    area=int(np.count_nonzero(truth.mask)),
-                    box=iou(boxed.masks[0], truth.mask),
-                    click=candidates[int(np.argmax(clicked.scores))],
-                    click_best=max(candidates),
-                )
-            )
+        with skipping(skip, ImageError):
+            embedding = model.encode_image(_pixels(photo))
+            # One object at a time: three masks of every object at once would fill the memory.
+            scores += [_score(model, embedding, photo, truth) for truth in photo.objects(skip=skip)]
         if progress is not None:
             progress(number, len(photos))
     return scores
+
+
+def _pixels(photo: TruePhoto) -> RgbImage:
+    pixels = read_image(photo.path)
+    if pixels.shape[:2] != photo.size:
+        raise ImageError(
+            f"{photo.path} is {pixels.shape[1]} x {pixels.shape[0]}, its annotations are for "
+            f"{photo.size[1]} x {photo.size[0]}"
+        )
+    return pixels
+
+
+def _score(
+    model: Segmenter, embedding: ImageEmbedding, photo: TruePhoto, truth: TrueObject
+) -> ObjectScore:
+    (boxed,) = model.decode_batch(embedding, [Prompt.of(box=truth.box)], multimask=False)
+    (clicked,) = model.decode_batch(
+        embedding, [Prompt.of(points=[innermost_point(truth.mask)])], multimask=True
+    )
+    candidates = [iou(mask, truth.mask) for mask in clicked.masks]
+    return ObjectScore(
+        photo=photo.path.name,
+        area=int(np.count_nonzero(truth.mask)),
+        box=iou(boxed.masks[0], truth.mask),
+        click=candidates[int(np.argmax(clicked.scores))],
+        click_best=max(candidates),
+    )
 
 
 def iou(one: Mask, other: Mask) -> float:
@@ -86,6 +101,7 @@ def iou(one: Mask, other: Mask) -> float:
     >>> iou(np.array([[True, True, False]]), np.array([[True, False, False]]))
     0.5
     """
+    one, other = as_mask(one), as_mask(other)
     union = int(np.count_nonzero(one | other))
     return int(np.count_nonzero(one & other)) / union if union else 1.0
 
@@ -101,6 +117,7 @@ def innermost_point(mask: Mask) -> tuple[float, float]:
     >>> innermost_point(np.array([[False] * 5, [False, True, True, True, False], [False] * 5]))
     (1.5, 1.5)
     """
+    mask = as_mask(mask)
     x0, y0, x1, y1 = mask_to_box(mask)
     inside = np.pad(mask[y0 : y1 + 1, x0 : x1 + 1], 1)
     distance = np.where(inside, sum(inside.shape), 0)

@@ -9,7 +9,7 @@ from PIL import Image
 from sam_edge.formats.colours import distinct_colours
 from sam_edge.formats.records import LabelledMask, largest_first
 from sam_edge.image import RgbImage
-from sam_edge.masks import decode_rle
+from sam_edge.masks import MaskError, decode_rle
 from sam_edge.overlay import draw_overlay
 
 TINT = 0.5
@@ -20,13 +20,21 @@ UNCLAIMED = 0.55
 def label_map(masks: list[LabelledMask], size: tuple[int, int]) -> NDArray[np.uint16]:
     """Return which mask each pixel belongs to: the mask's index + 1, or 0 for none.
 
-    Where masks overlap the smaller one is seen. At most 65,535 masks.
+    Where masks overlap the smaller one is seen.
 
     Returns:
         Shape ``(H, W)``.
+
+    Raises:
+        MaskError: if there are more than 65,535 masks, or one is of another size.
     """
+    most = np.iinfo(np.uint16).max
+    if len(masks) > most:
+        raise MaskError(f"a label map holds {most} masks, not {len(masks)}; use another format")
     labels = np.zeros(size, np.uint16)
     for index in largest_first(masks):
+        if masks[index].size != size:
+            raise MaskError(f"mask {index} has size {masks[index].size}, the photo {size}")
         x0, y0, x1, y1 = masks[index].box
         part = (slice(y0, y1 + 1), slice(x0, x1 + 1))
         labels[part][decode_rle(masks[index].rle)[part]] = index + 1

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from sam_edge.automatic import MaskRecord
 from sam_edge.masks import Rle, area, encode_rle, from_coco_rle, rle_to_box
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CocoBox:
+    """What a detector's COCO file says of a box, kept for the file that is written of its mask.
+
+    Attributes:
+        image_id: of the photo.
+        bbox: XYWH in pixels, the detector's own numbers.
+        category: with its ``id``, ``name`` and whatever else the file has; None if it has none.
+        annotation_id: its ``id``; None if it has none, as results have none.
+        score: the detector's; None if it has none.
+    """
+
+    image_id: int | str
+    bbox: tuple[float, float, float, float]
+    category: Mapping[str, Any] | None = None
+    annotation_id: int | str | None = None
+    score: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,6 +42,7 @@ class LabelledMask:
         points: ``[[x, y], ...]``: the clicks that gave it; empty if a box did.
         crop_box: XYWH of the part of the photo it was found in.
         label: what it shows.
+        coco: what the file of a detector says of its box; None if it came from points.
     """
 
     rle: Rle
@@ -30,6 +51,7 @@ class LabelledMask:
     points: list[list[float]]
     crop_box: list[int]
     label: str = "object"
+    coco: CocoBox | None = None
 
     @property
     def size(self) -> tuple[int, int]:

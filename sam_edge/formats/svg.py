@@ -10,13 +10,14 @@ from sam_edge.formats.colours import distinct_colours
 from sam_edge.formats.records import LabelledMask, largest_first
 from sam_edge.masks import decode_rle
 from sam_edge.masks.polygons import Ring, rings
+from sam_edge.text import printable
 
 
 def svg_text(masks: list[LabelledMask], *, size: tuple[int, int], opacity: float = 0.6) -> str:
     """Return a photo's masks as an SVG drawing of the photo's size.
 
     Path ``mask-N`` is the N-th mask. It is filled by the even-odd rule, so holes are holes, and
-    smaller masks lie above larger ones.
+    smaller masks lie above larger ones. Characters that XML cannot hold are replaced in labels.
 
     Args:
         masks: of one photo.
@@ -33,9 +34,10 @@ def svg_text(masks: list[LabelledMask], *, size: tuple[int, int], opacity: float
         mask = masks[index]
         red, green, blue = colours[index].tolist()
         path = "".join(_path(ring) for ring in rings(decode_rle(mask.rle)))
+        title = f"{escape(printable(mask.label))}, predicted IoU {mask.predicted_iou:.3f}"
         lines.append(
             f'<path id="mask-{index}" fill="#{red:02x}{green:02x}{blue:02x}" d="{path}">'
-            f"<title>{escape(mask.label)}, predicted IoU {mask.predicted_iou:.3f}</title></path>"
+            f"<title>{title}</title></path>"
         )
     return "\n".join([*lines, "</svg>"]) + "\n"
 

@@ -1,13 +1,15 @@
 """Mask geometry in plain numpy: no engine, no photo, no model."""
 
 from sam_edge.masks.boxes import mask_to_box, non_maximum_suppression
-from sam_edge.masks.polygons import outlines, polygon_to_mask, rings, simplify
+from sam_edge.masks.polygons import outlines, polygon_to_mask, polygons_to_mask, rings, simplify
 from sam_edge.masks.regions import remove_small_regions
 from sam_edge.masks.rle import (
     CocoRle,
     Mask,
+    MaskError,
     Rle,
     area,
+    as_mask,
     decode_rle,
     encode_rle,
     encode_window,
@@ -20,8 +22,10 @@ from sam_edge.masks.upsample import stability_scores, upsample_logits, upsample_
 __all__ = [
     "CocoRle",
     "Mask",
+    "MaskError",
     "Rle",
     "area",
+    "as_mask",
     "decode_rle",
     "encode_rle",
     "encode_window",
@@ -30,6 +34,7 @@ __all__ = [
     "non_maximum_suppression",
     "outlines",
     "polygon_to_mask",
+    "polygons_to_mask",
     "remove_small_regions",
     "rings",
     "rle_to_box",

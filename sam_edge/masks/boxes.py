@@ -14,7 +14,7 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_edge.masks.rle import Mask
+from sam_edge.masks.rle import Mask, as_mask
 from sam_edge_runtimes import Float32
 
 CropBox = tuple[int, int, int, int]
@@ -29,6 +29,7 @@ def mask_to_box(mask: Mask) -> tuple[int, int, int, int]:
     >>> mask_to_box(np.array([[False, True, True], [False, False, False]]))
     (1, 0, 2, 0)
     """
+    mask = as_mask(mask)
     rows = np.flatnonzero(mask.any(axis=1))
     if not len(rows):
         return (0, 0, 0, 0)
@@ -119,6 +120,8 @@ def crop_boxes(
 ) -> list[tuple[CropBox, int]]:
     """Return the crops to look at, each with its layer. Layer n has ``4**n`` crops.
 
+    A photo thinner than a layer has crops across gives fewer: those without pixels are left out.
+
     Args:
         original_size: ``(H, W)`` of the photo; layer 0 is all of it.
         crop_n_layers: how many further layers.
@@ -138,5 +141,6 @@ def crop_boxes(
         for column, row in product(range(per_side), repeat=2):
             x0, y0 = column * (crop_width - overlap), row * (crop_height - overlap)
             x1, y1 = min(x0 + crop_width, width), min(y0 + crop_height, height)
-            crops.append(((x0, y0, x1, y1), layer))
+            if x0 < x1 and y0 < y1:
+                crops.append(((x0, y0, x1, y1), layer))
     return crops

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_edge.masks.rle import Mask
+from sam_edge.image import MAX_PIXELS
+from sam_edge.masks.rle import Mask, MaskError, as_mask
 
 Ring = NDArray[np.int64]
 
 
-def rings(mask: Mask) -> list[Ring]:
+def rings(mask: Mask, *, corners_join: bool = False) -> list[Ring]:
     """Trace a mask's outline along the edges of its pixels.
 
-    Fill the rings by the even-odd rule and the mask is back, exactly. Pixels that touch only at
-    a corner lie in different rings.
+    Fill the rings by the even-odd rule and the mask is back, exactly.
 
     A corner of the outline is a point with an odd number of foreground pixels around it. Along
     each row of such points, and along each column, they are joined in pairs; following the
     joints, now across, now down, walks around a ring.
+
+    Args:
+        mask: shape ``(H, W)``.
+        corners_join: whether pixels that touch only at a corner lie in one ring, which then
+            touches itself there, or in different rings.
 
     Returns:
         One array a ring of its corners, shape ``(n, 2)``, x and y in pixels. The last corner
@@ -27,6 +34,7 @@ def rings(mask: Mask) -> list[Ring]:
     >>> [ring.tolist() for ring in rings(np.array([[False, True, True]]))]
     [[[1, 0], [3, 0], [3, 1], [1, 1]]]
     """
+    mask = as_mask(mask)
     padded = np.pad(mask, 1)
     upper_left, upper_right = padded[:-1, :-1], padded[:-1, 1:]
     lower_left, lower_right = padded[1:, :-1], padded[1:, 1:]
@@ -39,7 +47,7 @@ def rings(mask: Mask) -> list[Ring]:
     x = np.concatenate([once[1], twice[1], twice[1]])
     none, all_saddles = np.zeros(len(once[0]), np.bool_), np.ones(len(twice[0]), np.bool_)
     to_the_right = np.concatenate([none, ~all_saddles, all_saddles])
-    left_goes_down = ~upper_left[twice]
+    left_goes_down = upper_left[twice] == corners_join
     downward = np.concatenate([none, left_goes_down, ~left_goes_down])
 
     partner_across = _pairs(np.lexsort((to_the_right, x, y)))
@@ -62,8 +70,14 @@ def simplify(ring: Ring, tolerance: float) -> Ring:
     """Leave out corners that lie within ``tolerance`` pixels of the outline without them.
 
     The ring is cut at two far corners, and each half is simplified by Douglas and Peucker's
-    method. A ring that would be left without area is returned as it is.
+    method. A ring that would lose or gain half of its area, as one thinner than the tolerance
+    does, is returned as it is.
+
+    Raises:
+        MaskError: if the tolerance is no number.
     """
+    if not np.isfinite(tolerance):
+        raise MaskError(f"tolerance must be a number of pixels, got {tolerance}")
     if len(ring) <= 4 or tolerance <= 0:
         return ring
     opposite = int(np.argmax(((ring - ring[0]) ** 2).sum(axis=1)))
@@ -88,12 +102,16 @@ def simplify(ring: Ring, tolerance: float) -> Ring:
             keep[middle] = True
             spans += [(first, middle), (middle, last)]
     short = ring[keep[:-1]]
-    return short if len(short) > 2 else ring
+    change = abs(ring_area(short) - ring_area(ring))
+    return short if change < abs(ring_area(ring)) / 2 else ring
 
 
-def outlines(mask: Mask) -> list[tuple[Ring, list[Ring]]]:
-    """Return the rings of a mask part by part: each part's outer ring and its holes."""
-    traced = rings(mask)
+def outlines(mask: Mask, *, corners_join: bool = False) -> list[tuple[Ring, list[Ring]]]:
+    """Return the rings of a mask part by part: each part's outer ring and its holes.
+
+    The parts come by their outer rings' area, the smallest first; for the rest see ``rings``.
+    """
+    traced = rings(mask, corners_join=corners_join)
     parts: list[tuple[Ring, list[Ring]]] = [(ring, []) for ring in traced if ring_area(ring) > 0]
     parts.sort(key=lambda part: ring_area(part[0]))
     for hole in traced:
@@ -115,66 +133,146 @@ def keyhole(outer: Ring, holes: list[Ring]) -> Ring:
     For formats whose polygons have no holes.
     """
     for hole in holes:
-        distance = ((outer[:, None] - hole[None]) ** 2).sum(axis=2)
-        here, there = np.unravel_index(int(np.argmin(distance)), distance.shape)
-        around = np.roll(hole, -int(there), axis=0)
+        here, there = _nearest(outer, hole)
+        around = np.roll(hole, -there, axis=0)
         outer = np.concatenate([outer[: here + 1], around, around[:1], outer[here:]])
     return outer
+
+
+def _nearest(one: Ring, other: Ring) -> tuple[int, int]:
+    """Return which corners of two rings are the closest pair."""
+    best = (np.inf, 0, 0)
+    rows = max(1, _DISTANCES_AT_ONCE // len(other))
+    for start in range(0, len(one), rows):
+        distance = ((one[start : start + rows, None] - other[None]) ** 2).sum(axis=2)
+        here, there = divmod(int(np.argmin(distance)), len(other))
+        best = min(best, (int(distance[here, there]), start + here, there))
+    return best[1], best[2]
+
+
+_DISTANCES_AT_ONCE = 1_000_000
 
 
 def polygon_to_mask(corners: NDArray[np.floating], size: tuple[int, int]) -> Mask:
     """Fill a polygon as pycocotools does, so that areas and IoUs on COCO are COCO's.
 
-    The outline is walked on a grid five times as fine; where it changes column, a column of
-    pixels starts or ends.
-
     Args:
         corners: shape ``(n, 2)``, x and y in pixels.
         size: ``(H, W)`` of the mask.
 
-    Source: ``cocoapi/common/maskApi.c``, ``rleFrPoly``.
+    Raises:
+        MaskError: as for ``polygons_to_mask``.
+    """
+    return polygons_to_mask([corners], size)
+
+
+def polygons_to_mask(polygons: Sequence[NDArray[np.floating]], size: tuple[int, int]) -> Mask:
+    """Fill polygons as pycocotools does; a pixel in any of them is foreground.
+
+    The outline is walked on a grid five times as fine; where it changes column, a column of
+    pixels starts or ends. Only those places are computed, not the walk between them, and only
+    those inside the mask, so that corners far outside of it cost nothing.
+
+    Args:
+        polygons: each of shape ``(n, 2)``, x and y in pixels.
+        size: ``(H, W)`` of the mask.
+
+    Raises:
+        MaskError: if a corner is no finite number or farther away than any photo is long, or if
+            there are more corners, or columns crossed by them, than an outline can have.
+
+    Source: ``cocoapi/common/maskApi.c``, ``rleFrPoly`` and ``rleMerge``.
     """
     height, width = size
-    fine = (_FINE * np.asarray(corners, np.float64) + 0.5).astype(np.int64)
-    steps = [
-        _walk_edge(start, stop)
-        for start, stop in zip(fine, np.roll(fine, -1, axis=0), strict=True)
-        if (start != stop).any()
-    ]
-    if not steps:
-        return np.zeros(size, np.bool_)
-    walk = np.concatenate(steps)
-    before, after = walk[:-1], walk[1:]
-    turns = before[:, 0] != after[:, 0]
-    before, after = before[turns], after[turns]
-    column = (
-        np.where(after[:, 0] < before[:, 0], after[:, 0], after[:, 0] - 1) + 0.5
-    ) / _FINE - 0.5
-    row = (np.minimum(after[:, 1], before[:, 1]) + 0.5) / _FINE - 0.5
-    counted = (np.floor(column) == column) & (column >= 0) & (column <= width - 1)
-    row = np.ceil(np.clip(row[counted], 0, height))
-    position = column[counted].astype(np.int64) * height + row.astype(np.int64)
-    flips = np.bincount(position, minlength=height * width + 1)[: height * width]
-    return np.ascontiguousarray((np.cumsum(flips) % 2 == 1).reshape(width, height).T)
+    if sum(map(len, polygons)) > _MOST_CORNERS:
+        raise MaskError(f"more than {_MOST_CORNERS} corners outline one object")
+    corners = [np.asarray(polygon, np.float64) for polygon in polygons]
+    for polygon in corners:
+        if polygon.ndim != 2 or polygon.shape[1] != 2:
+            raise MaskError(f"a polygon has shape (n, 2), got {polygon.shape}")
+    start = np.concatenate([np.zeros((0, 2)), *corners])
+    stop = np.concatenate([np.zeros((0, 2)), *(np.roll(each, -1, axis=0) for each in corners)])
+    if not (np.abs(start) <= MAX_PIXELS).all():  # NaN is not
+        raise MaskError("a polygon's corners must be finite numbers near the photo")
+
+    edge, place = _crossings(_fine(start), _fine(stop), height, width)
+    owner = np.repeat(np.arange(len(corners)), [len(each) for each in corners])[edge]
+    # A polygon's outline turns the pixels behind it on, then off again; two at one place cancel.
+    pixels = height * width
+    codes, times = np.unique(owner * (pixels + 1) + place, return_counts=True)
+    ends = codes[times % 2 == 1] % (pixels + 1)
+    # Where polygons overlap, the mask goes on until the last of them ends.
+    order = np.argsort(ends, kind="stable")
+    depth = np.cumsum(np.where(order % 2 == 0, 1, -1))
+    last = np.diff(ends[order], append=pixels + 1) > 0
+    places, inside = ends[order][last], depth[last] > 0
+    runs = np.diff(places, prepend=0, append=pixels)
+    mask = np.repeat(np.concatenate([[False], inside]), runs)
+    return np.ascontiguousarray(mask.reshape(width, height).T)
 
 
-_FINE = 5.0
+def _fine(corners: NDArray[np.float64]) -> NDArray[np.int64]:
+    return (_FINE * corners + 0.5).astype(np.int64)
 
 
-def _walk_edge(start: NDArray[np.int64], stop: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the fine pixels from one corner to the next, both included."""
-    (x0, y0), (x1, y1) = start.tolist(), stop.tolist()
-    across, down = abs(x1 - x0), abs(y1 - y0)
-    # Rounding depends on the direction of the walk, so it always goes the same way.
-    flip = x0 > x1 if across >= down else y0 > y1
-    if flip:
-        x0, y0, x1, y1 = x1, y1, x0, y0
-    t = np.arange(max(across, down) + 1)
-    if across >= down:
-        walk = np.stack([t + x0, (y0 + (y1 - y0) / across * t + 0.5).astype(np.int64)], axis=1)
-    else:
-        walk = np.stack([(x0 + (x1 - x0) / down * t + 0.5).astype(np.int64), t + y0], axis=1)
-    return walk[::-1] if flip else walk
+_FINE = 5
+_MOST_CORNERS = 1_000_000
+_MOST_CROSSINGS = 4_000_000
+
+
+def _crossings(
+    start: NDArray[np.int64], stop: NDArray[np.int64], height: int, width: int
+) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+    """Return where edges enter columns of pixels.
+
+    An edge is walked in steps of one fine pixel along its longer axis, always the same way, as
+    rounding depends on the direction. It crosses column c where it steps from x = 5 c + 2 to
+    5 c + 3, or back.
+
+    Args:
+        start: shape ``(n, 2)``, x and y of the edges' first corners, in fine pixels.
+        stop: of their other corners.
+        height: of the mask.
+        width: of the mask.
+
+    Returns:
+        Two arrays, one item a crossing: which edge it is, and the pixel that it passes above,
+        counted column by column.
+
+    Raises:
+        MaskError: if there are too many.
+    """
+    steep = np.abs(stop[:, 1] - start[:, 1]) > np.abs(stop[:, 0] - start[:, 0])
+    backwards = np.where(steep, start[:, 1] > stop[:, 1], start[:, 0] > stop[:, 0])[:, None]
+    (x0, y0), (x1, y1) = np.where(backwards, stop, start).T, np.where(backwards, start, stop).T
+    first = np.maximum(-((2 - np.minimum(x0, x1)) // _FINE), 0)
+    last = np.minimum((np.maximum(x0, x1) - 3) // _FINE, width - 1)
+    count = np.maximum(last - first + 1, 0)
+    if int(count.sum()) > _MOST_CROSSINGS:
+        raise MaskError(f"an outline crosses columns of pixels more than {_MOST_CROSSINGS} times")
+
+    edge = np.repeat(np.arange(len(count)), count)
+    column = first[edge] + np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count)
+    x0, y0, x1, y1, steep = x0[edge], y0[edge], x1[edge], y1[edge], steep[edge]
+    length = np.where(steep, y1 - y0, x1 - x0)
+    slope = np.where(steep, x1 - x0, y1 - y0) / length
+
+    def minor(step: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the walk's place on the shorter axis."""
+        place: NDArray[np.float64] = np.where(steep, x0, y0) + slope * step + 0.5
+        return place.astype(np.int64)
+
+    step = _FINE * column + 2 - x0
+    flat = np.minimum(minor(step), minor(step + 1))
+    # On a steep edge the step is the last one before x changes sides: found by division, and put
+    # right where rounding has moved it.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        guess = np.where(steep, (step + 0.5) / slope, 0).astype(np.int64) - 2
+    side = minor(np.zeros_like(guess)) >= _FINE * column + 3
+    step = guess + sum((minor(guess + nth) >= _FINE * column + 3) == side for nth in (1, 2, 3))
+    y = np.where(steep, y0 + step, flat)
+    row = np.ceil(np.clip((y + 0.5) / _FINE - 0.5, 0, height)).astype(np.int64)
+    return edge, column * height + row
 
 
 def _encloses(ring: Ring, x: float, y: float) -> bool:

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_edge.masks.rle import Mask, Rle, decode_rle, encode_rle
+from sam_edge.masks.rle import Mask, MaskError, Rle, as_mask, checked_runs, decode_rle, encode_rle
 
 Ints = NDArray[np.int64]
 
@@ -27,6 +27,7 @@ def remove_small_regions(
     >>> remove_small_regions(ring, 2, "holes")[0].all()
     np.True_
     """
+    mask = as_mask(mask)
     rle, changed = remove_small_regions_rle(encode_rle(mask), area_thresh, mode)
     return (decode_rle(rle), True) if changed else (mask, False)
 
@@ -49,8 +50,10 @@ def remove_small_regions_rle(
     """
     if mode not in ("holes", "islands"):
         raise ValueError(f"mode is 'holes' or 'islands', got {mode!r}")
-    height, width = rle["size"]
-    ends = np.cumsum(np.asarray(rle["counts"], np.int64))
+    if not np.isfinite(area_thresh):
+        raise MaskError(f"area_thresh must be a number of pixels, got {area_thresh}")
+    height, width, counts = checked_runs(rle)
+    ends = np.cumsum(counts)
     starts = np.concatenate([[0], ends[:-1]])
     phase = 0 if mode == "holes" else 1
     pieces = _columns(starts[phase::2], ends[phase::2], height)

@@ -6,13 +6,41 @@ its run lengths (``Rle``) or as the string that pycocotools makes of them (``Coc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypedDict
+from collections.abc import Mapping
+from typing import Any, TypedDict
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from sam_edge.errors import SamEdgeError
+from sam_edge.image import MAX_PIXELS
 
 Mask = NDArray[np.bool_]
+
+
+class MaskError(SamEdgeError, ValueError):
+    """A mask, or the numbers one is made of, that cannot be meant."""
+
+
+def as_mask(mask: ArrayLike) -> Mask:
+    """Return a mask as ``(H, W)`` bool; of whole numbers, whatever is not 0 is foreground.
+
+    Raises:
+        MaskError: if it holds anything else (a threshold turns logits into a mask), or has
+            another number of axes.
+
+    >>> as_mask(np.array([[0, 255]], np.uint8)).tolist()
+    [[False, True]]
+    """
+    array = np.asarray(mask)
+    if array.ndim != 2:
+        raise MaskError(f"a mask has shape (H, W), got {array.shape}")
+    if array.dtype == np.bool_:
+        return array
+    if array.dtype.kind not in "iu":
+        raise MaskError(f"a mask holds bools or whole numbers, got {array.dtype}; compare first")
+    nonzero: Mask = array != 0
+    return nonzero
 
 
 class Rle(TypedDict):
@@ -37,6 +65,7 @@ def encode_rle(mask: Mask) -> Rle:
     >>> encode_rle(np.array([[True, False]]))
     {'size': [1, 2], 'counts': [0, 1, 1]}
     """
+    mask = as_mask(mask)
     height, width = mask.shape
     return encode_window(mask, top=0, left=0, size=(height, width))
 
@@ -53,27 +82,34 @@ def encode_window(window: Mask, *, top: int, left: int, size: tuple[int, int]) -
         left: the window's first column in the mask.
         size: ``(H, W)`` of the whole mask, in pixels.
 
+    Raises:
+        MaskError: if the window reaches out of the mask.
+
     >>> encode_window(np.array([[True]]), top=1, left=1, size=(2, 3))
     {'size': [2, 3], 'counts': [3, 1, 2]}
     """
+    window = as_mask(window)
     height, width = size
     rows, columns = window.shape
     pixels = height * width
+    if not (0 <= top <= height - rows and 0 <= left <= width - columns):
+        raise MaskError(
+            f"a window of {columns} x {rows} at {left},{top} reaches out of a mask of "
+            f"{width} x {height}"
+        )
     if window.size == 0:
         return {"size": [height, width], "counts": [pixels]}
     inner_rows, inner_columns = np.divmod(np.flatnonzero(window[1:] != window[:-1]), columns)
     edges = [(inner_columns + left) * height + inner_rows + top + 1]
     # A window as tall as the mask continues at the top of the next column; any other is
     # entered and left through background.
-    starts = (np.arange(columns) + left) * height + top
+    enters, leaves = window[0], window[-1]
     if rows == height:
-        above = np.concatenate([[False], window[-1, :-1]])
-        edges.append(starts[window[0] != above])
-        if window[-1, -1]:
-            edges.append(starts[-1:] + rows)
-    else:
-        edges.append(starts[window[0]])
-        edges.append(starts[window[-1]] + rows)
+        enters = window[0] != np.concatenate([[False], window[-1, :-1]])
+        leaves = np.zeros(columns, np.bool_)
+        leaves[-1] = window[-1, -1]
+    edges.append((np.flatnonzero(enters) + left) * height + top)
+    edges.append((np.flatnonzero(leaves) + left) * height + top + rows)
     ends = np.concatenate(edges)
     ends.sort()
     if ends.size and ends[-1] == pixels:
@@ -86,13 +122,12 @@ def decode_rle(rle: Rle) -> Mask:
     """Decode run lengths to a C-contiguous mask of shape ``(H, W)``.
 
     Raises:
-        ValueError: if the runs do not add up to the mask's pixels.
+        MaskError: if the runs do not add up to the mask's pixels, or there is no such mask.
 
     >>> decode_rle({"size": [2, 2], "counts": [2, 2]}).tolist()
     [[False, True], [False, True]]
     """
-    height, width = rle["size"]
-    counts = _checked_counts(rle)
+    height, width, counts = checked_runs(rle)
     foreground = np.arange(len(counts)) % 2 == 1
     return np.ascontiguousarray(np.repeat(foreground, counts).reshape(width, height).T)
 
@@ -103,7 +138,7 @@ def area(rle: Rle) -> int:
     >>> area({"size": [2, 2], "counts": [1, 3]})
     3
     """
-    return sum(rle["counts"][1::2])
+    return int(checked_runs(rle)[2][1::2].sum())
 
 
 def rle_to_box(rle: Rle) -> tuple[int, int, int, int]:
@@ -117,8 +152,8 @@ def rle_to_box(rle: Rle) -> tuple[int, int, int, int]:
     >>> rle_to_box({"size": [2, 3], "counts": [3, 1, 2]})
     (1, 1, 1, 1)
     """
-    height, _ = rle["size"]
-    ends = np.cumsum(_checked_counts(rle))
+    height, _, counts = checked_runs(rle)
+    ends = np.cumsum(counts)
     starts, stops = ends[:-1:2], ends[1::2]
     full = starts < stops
     if not full.any():
@@ -146,7 +181,7 @@ def to_coco_rle(rle: Rle) -> CocoRle:
     >>> to_coco_rle({"size": [2, 3], "counts": [3, 1, 2]})
     {'size': [2, 3], 'counts': '312'}
     """
-    values = _checked_counts(rle).copy()
+    values = checked_runs(rle)[2].copy()
     values[3:] -= values[1:-2].copy()
     groups = values[:, None] >> _GROUP_SHIFTS
     # The last group is the first one whose top bit already is the sign of what is left.
@@ -164,41 +199,78 @@ def from_coco_rle(rle: CocoRle) -> Rle:
     ``counts`` may be bytes, as pycocotools itself returns it.
 
     Raises:
-        ValueError: if the string is not one that pycocotools could have written.
+        MaskError: if the string is not one that pycocotools could have written.
 
     >>> from_coco_rle({"size": [2, 3], "counts": "312"})
     {'size': [2, 3], 'counts': [3, 1, 2]}
     """
-    text: str | bytes = rle["counts"]
-    letters = np.frombuffer(text if isinstance(text, bytes) else text.encode("ascii"), np.uint8)
-    groups = letters.astype(np.int64) - ord("0")
+    height, width = _checked_size(rle)
+    text: object = rle["counts"]
+    unreadable = MaskError(f"not a COCO run-length string: {ascii(text)[:22]}")
+    if not isinstance(text, str | bytes):
+        raise unreadable
+    letters = text if isinstance(text, bytes) else text.encode("ascii", "replace")
+    groups = np.frombuffer(letters, np.uint8).astype(np.int64) - ord("0")
     if groups.size == 0 or groups.min() < 0 or groups.max() > 0x3F or groups[-1] & 0x20:
-        raise ValueError(f"not a COCO run-length string: {text[:20]!r}")
+        raise unreadable
     last = np.flatnonzero(groups & 0x20 == 0)
     first = np.concatenate([[0], last[:-1] + 1])
+    if (last - first).max() >= len(_GROUP_SHIFTS):
+        raise unreadable
     shifts = 5 * (np.arange(groups.size) - np.repeat(first, last - first + 1))
-    if shifts.max() > 60:
-        raise ValueError(f"not a COCO run-length string: {text[:20]!r}")
     values = np.add.reduceat((groups & 0x1F) << shifts, first)
     values -= np.where(groups[last] & 0x10, np.int64(1) << (shifts[last] + 5), 0)
+    # Sums of so small numbers cannot leave 64 bits.
+    if np.abs(values).max() > height * width:
+        raise unreadable
     # Undo the differences: runs 1, 3, 5, ... and runs 2, 4, 6, ... are two running sums.
     values[1::2] = np.cumsum(values[1::2])
     values[2::2] = np.cumsum(values[2::2])
-    decoded: Rle = {"size": list(rle["size"]), "counts": values.tolist()}
-    _checked_counts(decoded)
+    decoded: Rle = {"size": [height, width], "counts": values.tolist()}
+    checked_runs(decoded)
     return decoded
 
 
-_GROUP_SHIFTS = np.arange(0, 40, 5)
+_GROUP_SHIFTS = np.arange(0, 35, 5)
+"""Runs of a mask of ``MAX_PIXELS``, and their differences, fit seven groups."""
 
 
-def _checked_counts(rle: Rle) -> NDArray[np.int64]:
-    height, width = rle["size"]
-    counts: Sequence[int] = rle["counts"]
-    values = np.asarray(counts, np.int64)
-    if values.ndim != 1 or (values < 0).any() or int(values.sum()) != height * width:
-        raise ValueError(
-            f"run lengths of a {height} x {width} mask must be counts that add up to "
-            f"{height * width}, got {len(values)} that add up to {int(values.sum())}"
+def _checked_size(rle: Mapping[str, Any]) -> tuple[int, int]:
+    """Return a mask's size, once it is one that a photo can have."""
+    size = rle["size"]
+    if not isinstance(size, list | tuple) or len(size) != 2:
+        raise MaskError(f"size must be [height, width], got {ascii(size)[:60]}")
+    height, width = size
+    for side in size:
+        if isinstance(side, bool) or not isinstance(side, int | np.integer) or side < 0:
+            raise MaskError(f"size must be two whole numbers, got {ascii(size)[:60]}")
+    if max(size) > MAX_PIXELS or int(height) * int(width) > MAX_PIXELS:
+        raise MaskError(f"a mask has up to {MAX_PIXELS} pixels, got {height} x {width}")
+    return int(height), int(width)
+
+
+def checked_runs(rle: Rle) -> tuple[int, int, NDArray[np.int64]]:
+    """Return a mask's height, width and runs, once nothing can go wrong with them."""
+    height, width = _checked_size(rle)
+    pixels = height * width
+    counts = rle["counts"]
+    try:
+        # JSON's lists are told from numpy's arrays: [] would be an array of floats.
+        values = np.asarray(counts) if len(counts) else np.zeros(0, np.int64)
+    except (TypeError, ValueError):
+        values = np.asarray("")
+    if values.ndim != 1 or values.dtype.kind not in "iu":
+        raise MaskError("run lengths must be a list of whole numbers")
+    # Each alone first: their sum could leave 64 bits and come back as the right one.
+    if values.size and not 0 <= int(values.min()) <= int(values.max()) <= pixels:
+        raise MaskError(
+            f"run lengths of a {height} x {width} mask lie between 0 and {pixels}, "
+            f"got {int(values.min())} to {int(values.max())}"
         )
-    return values
+    values = values.astype(np.int64, copy=False)
+    if int(values.sum()) != pixels:
+        raise MaskError(
+            f"run lengths of a {height} x {width} mask add up to {pixels}, "
+            f"got {len(values)} that add up to {int(values.sum())}"
+        )
+    return height, width, values

@@ -12,7 +12,7 @@ Source: ``segment_anything/modeling/sam.py``, ``Sam.postprocess_masks``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -22,15 +22,25 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from sam_edge.masks.boxes import mask_to_box
-from sam_edge.masks.rle import Mask
+from sam_edge.masks.rle import Mask, MaskError
 from sam_edge_runtimes import Float32
 
 # Side of a tile, in pixels of the photo. Smaller tiles follow the outline more closely, larger
-# ones cost fewer calls.
+# ones cost fewer calls. Of a photo thinner than that, a tile has as many pixels, in another shape.
 TILE = 48
 
 # How many tiles' logits are held at once: 4096 tiles of 48 x 48 are 38 MB.
 _TILES_AT_ONCE = 4096
+
+# Of larger masks with a longer outline, this many are computed each time they are asked for.
+_TILES_A_PIECE = 256
+
+# The weights of an axis up to this long, 3 MB at most, are kept; of longer ones, which only thin
+# photos have, they are computed each time they are asked for.
+_LONGEST_KEPT = 2**16
+
+# How many of the photo's rows ``upsample_logits`` computes at once.
+_STRIP_ROWS = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,20 +48,20 @@ class Axis:
     """One axis of the resize, cut into tiles.
 
     Attributes:
-        operator: shape ``(tiles, TILE, taps)``: each tile's pixels as weights on its own source
-            window. Pixels past the photo's edge, in the last tile, are zero.
         first: shape ``(tiles,)``: the first source sample of each tile's window.
+        taps: width of a source window, in low-resolution samples.
+        tile: a tile's length, in pixels of the photo.
         length: the photo's length along this axis, in pixels.
+        weights: as arguments, some tiles' indices, shape ``(n,)``; returns shape
+            ``(n, tile, taps)``: their pixels as weights on their own source window. Pixels past the
+            photo's edge, in the last tile, are zero.
     """
 
-    operator: Float32
     first: NDArray[np.intp]
+    taps: int
+    tile: int
     length: int
-
-    @property
-    def taps(self) -> int:
-        """Width of a source window, in low-resolution samples."""
-        return int(self.operator.shape[2])
+    weights: Callable[[NDArray[np.intp]], Float32]
 
     @property
     def tiles(self) -> int:
@@ -60,8 +70,8 @@ class Axis:
 
     @property
     def tile_lengths(self) -> NDArray[np.intp]:
-        """Pixels of the photo in each tile: ``TILE``, and what is left in the last one."""
-        return np.diff(np.minimum(np.arange(self.tiles + 1) * TILE, self.length))
+        """Pixels of the photo in each tile: ``tile``, and what is left in the last one."""
+        return np.diff(np.minimum(np.arange(self.tiles + 1) * self.tile, self.length))
 
     def extreme(self, reduce: np.ufunc, values: Float32, axis: int) -> Float32:
         """Reduce each tile's source window to its least or greatest value along ``axis``."""
@@ -107,10 +117,12 @@ class Tiles:
 
     Attributes:
         inside: shape ``(M, rows, columns)``: tiles above every threshold throughout.
-        mask: shape ``(n,)``: which mask each computed tile belongs to.
+        mask: shape ``(n,)``: which mask each tile that is neither in nor out belongs to, in order.
         row: shape ``(n,)``: its row of tiles.
         column: shape ``(n,)``: its column of tiles.
-        logits: shape ``(n, TILE, TILE)``: its pixels. Those past the photo's edge are -inf.
+        logits: shape ``(n, rows.tile, columns.tile)``: its pixels, those past the photo's edge
+            -inf; None if they are too many to hold.
+        sources: shape ``(M, s, s)``: what they are computed from.
         rows: the vertical axis.
         columns: the horizontal axis.
     """
@@ -119,19 +131,22 @@ class Tiles:
     mask: NDArray[np.intp]
     row: NDArray[np.intp]
     column: NDArray[np.intp]
-    logits: Float32
+    logits: Float32 | None
+    sources: Float32
     rows: Axis
     columns: Axis
 
     def areas(self, threshold: float) -> NDArray[np.int64]:
         """Count each mask's pixels above a threshold, in the photo's pixels; shape ``(M,)``."""
         whole = self.inside @ self.columns.tile_lengths @ self.rows.tile_lengths
-        above = self.logits > threshold
-        # Tiles are in the masks' order. One count over a contiguous array is far faster than
-        # counting along axes.
-        bounds = np.searchsorted(self.mask, np.arange(len(whole) + 1)).tolist()
-        partial = [np.count_nonzero(above[lo:hi]) for lo, hi in pairwise(bounds)]
-        return whole.astype(np.int64) + np.array(partial, np.int64)
+        areas: NDArray[np.int64] = whole.astype(np.int64)
+        for piece, logits in self._pieces(0, len(self.mask)):
+            above = logits > threshold
+            # Tiles are in the masks' order. One count over a contiguous array is far faster than
+            # counting along axes.
+            bounds = np.searchsorted(self.mask[piece], np.arange(len(whole) + 1)).tolist()
+            areas += [np.count_nonzero(above[lo:hi]) for lo, hi in pairwise(bounds)]
+        return areas
 
     def stability(self, threshold: float, offset: float) -> Float32:
         """Return each mask's stability score, see ``stability_scores``; shape ``(M,)``."""
@@ -141,44 +156,52 @@ class Tiles:
 
     def window(self, index: int, threshold: float) -> Window:
         """Return one mask, cut at a threshold, without the tiles around it that are empty."""
-        mine = np.flatnonzero(self.mask == index)
+        lo, hi = np.searchsorted(self.mask, [index, index + 1]).tolist()
         touched = self.inside[index].copy()
-        touched[self.row[mine], self.column[mine]] = True
+        touched[self.row[lo:hi], self.column[lo:hi]] = True
         tile_rows, tile_columns = np.nonzero(touched)
         if not len(tile_rows):
             return Window(np.zeros((0, 0), np.bool_), 0, 0)
         top, left = int(tile_rows.min()), int(tile_columns.min())
         bottom, right = int(tile_rows.max()) + 1, int(tile_columns.max()) + 1
-        height = min(bottom * TILE, self.rows.length) - top * TILE
-        width = min(right * TILE, self.columns.length) - left * TILE
+        y, x = top * self.rows.tile, left * self.columns.tile
+        height = min(bottom * self.rows.tile, self.rows.length) - y
+        width = min(right * self.columns.tile, self.columns.length) - x
         window = np.zeros((height, width), np.bool_)
-        self._paint(window, index, mine, threshold, top, left)
-        return Window(window, top * TILE, left * TILE)
+        self._paint(window, index, threshold, y, x)
+        return Window(window, y, x)
 
     def paint(self, masks: Mask, threshold: float) -> None:
         """Write every mask into ``masks``, shape ``(M, H, W)``, which is False all over."""
         for index in range(len(masks)):
-            self._paint(masks[index], index, np.flatnonzero(self.mask == index), threshold, 0, 0)
+            self._paint(masks[index], index, threshold, 0, 0)
 
-    def _paint(
-        self,
-        target: Mask,
-        index: int,
-        mine: NDArray[np.intp],
-        threshold: float,
-        top: int,
-        left: int,
-    ) -> None:
+    def _paint(self, target: Mask, index: int, threshold: float, top: int, left: int) -> None:
+        """Write one mask into a part of the photo that starts at a tile's corner."""
         height, width = target.shape
-        inside = self.inside[index]
+        inside = self.inside[index, :, left // self.columns.tile :]
         for row in np.flatnonzero(inside.any(axis=1)).tolist():
-            y = (row - top) * TILE
-            target[y : y + TILE] = np.repeat(inside[row, left:], TILE)[:width]
-        above = self.logits[mine] > threshold
-        ys = ((self.row[mine] - top) * TILE).tolist()
-        xs = ((self.column[mine] - left) * TILE).tolist()
-        for pixels, y, x in zip(above, ys, xs, strict=True):
-            target[y : y + TILE, x : x + TILE] = pixels[: height - y, : width - x]
+            y = row * self.rows.tile - top
+            target[y : y + self.rows.tile] = np.repeat(inside[row], self.columns.tile)[:width]
+        lo, hi = np.searchsorted(self.mask, [index, index + 1]).tolist()
+        for piece, logits in self._pieces(lo, hi):
+            above = logits > threshold
+            ys = (self.row[piece] * self.rows.tile - top).tolist()
+            xs = (self.column[piece] * self.columns.tile - left).tolist()
+            for pixels, y, x in zip(above, ys, xs, strict=True):
+                target[y : y + self.rows.tile, x : x + self.columns.tile] = pixels[
+                    : height - y, : width - x
+                ]
+
+    def _pieces(self, start: int, stop: int) -> Iterator[tuple[slice, Float32]]:
+        """Yield the logits of some of the tiles, as many at a time as memory should hold."""
+        if self.logits is not None:
+            yield slice(start, stop), self.logits[start:stop]
+            return
+        for lo in range(start, stop, _TILES_A_PIECE):
+            piece = slice(lo, min(lo + _TILES_A_PIECE, stop))
+            mask, row, column = self.mask[piece], self.row[piece], self.column[piece]
+            yield piece, _tile_logits(self.sources, self.rows, self.columns, mask, row, column)
 
 
 def upsample_masks(
@@ -236,15 +259,21 @@ def upsample_logits(
         Shape ``(M, H, W)``, float32.
     """
     rows, columns = _axes(low_res_logits, input_size, image_size, original_size)
-    windows = sliding_window_view(low_res_logits, rows.taps, axis=1)[:, rows.first]
-    # (tiles, TILE, taps) @ (M, tiles, taps, s), the photo's rows on the decoder's columns
-    strips = rows.operator @ windows.swapaxes(2, 3)
-    strips = strips.reshape(len(low_res_logits), -1, strips.shape[-1])[:, : rows.length]
+    windows = sliding_window_view(low_res_logits, rows.taps, axis=1)
     photo = np.empty((len(low_res_logits), *original_size), np.float32)
-    for tile, first in enumerate(columns.first.tolist()):
-        part = photo[:, :, tile * TILE : (tile + 1) * TILE]
-        weights = columns.operator[tile, : part.shape[2]].T
-        part[:] = strips[:, :, first : first + columns.taps] @ weights
+    # A few rows of tiles at a time: the strips between the two axes can be larger than the photo.
+    at_once = max(1, _STRIP_ROWS // rows.tile)
+    for start in range(0, rows.tiles, at_once):
+        band = np.arange(start, min(start + at_once, rows.tiles))
+        # (tiles, tile, taps) @ (M, tiles, taps, s), the photo's rows on the decoder's columns
+        strips = rows.weights(band) @ windows[:, rows.first[band]].swapaxes(2, 3)
+        strips = strips.reshape(len(low_res_logits), -1, strips.shape[-1])
+        part = photo[:, start * rows.tile : (start + at_once) * rows.tile]
+        strips = strips[:, : part.shape[1]]
+        for tile, first in enumerate(columns.first.tolist()):
+            target = part[:, :, tile * columns.tile : (tile + 1) * columns.tile]
+            weights = columns.weights(np.array([tile]))[0, : target.shape[2]].T
+            target[:] = strips[:, :, first : first + columns.taps] @ weights
     return photo
 
 
@@ -295,7 +324,12 @@ def tiled(
 
     Yields:
         The masks in their order, a few at a time, so that memory stays small.
+
+    Raises:
+        MaskError: if a threshold is no finite number, or a logit that is needed is NaN.
     """
+    if not (np.isfinite(lowest) and np.isfinite(highest)):
+        raise MaskError(f"a mask's threshold must be a number, got {lowest} and {highest}")
     rows, columns = _axes(low_res_logits, input_size, image_size, original_size)
     at_once = max(1, _TILES_AT_ONCE // (rows.tiles * columns.tiles))
     for start in range(0, len(low_res_logits), at_once):
@@ -305,69 +339,110 @@ def tiled(
 def _tiles(logits: Float32, rows: Axis, columns: Axis, lowest: float, highest: float) -> Tiles:
     least = columns.extreme(np.minimum, rows.extreme(np.minimum, logits, 1), 2)
     greatest = columns.extreme(np.maximum, rows.extreme(np.maximum, logits, 1), 2)
+    if np.isnan(least).any():  # it would be background, without a word
+        raise MaskError("mask logits that are NaN: the model or the embedding is damaged")
     inside = least > highest
     mask, row, column = np.nonzero(~inside & (greatest > lowest))
-    windows = sliding_window_view(logits, (rows.taps, columns.taps), axis=(1, 2))
-    sources = windows[mask, rows.first[row], columns.first[column]]
-    strips: Float32 = np.matmul(rows.operator[row], sources)
-    pixels: Float32 = np.matmul(strips, columns.operator.swapaxes(1, 2)[column])
-    past_bottom, past_right = rows.length % TILE, columns.length % TILE
+    held = None
+    thin = max(rows.length, columns.length) > _LONGEST_KEPT  # weights take more than the logits
+    if len(mask) <= (_TILES_A_PIECE if thin else _TILES_AT_ONCE):
+        held = _tile_logits(logits, rows, columns, mask, row, column)
+    return Tiles(inside, mask, row, column, held, logits, rows, columns)
+
+
+def _tile_logits(
+    sources: Float32,
+    rows: Axis,
+    columns: Axis,
+    mask: NDArray[np.intp],
+    row: NDArray[np.intp],
+    column: NDArray[np.intp],
+) -> Float32:
+    """Compute tiles; for the arguments and the result see ``Tiles``."""
+    windows = sliding_window_view(sources, (rows.taps, columns.taps), axis=(1, 2))
+    strips: Float32 = np.matmul(
+        rows.weights(row), windows[mask, rows.first[row], columns.first[column]]
+    )
+    pixels: Float32 = np.matmul(strips, columns.weights(column).swapaxes(1, 2))
+    past_bottom, past_right = rows.length % rows.tile, columns.length % columns.tile
     if past_bottom:
         pixels[row == rows.tiles - 1, past_bottom:] = -np.inf
     if past_right:
         pixels[column == columns.tiles - 1, :, past_right:] = -np.inf
-    return Tiles(inside, mask, row, column, pixels, rows, columns)
+    return pixels
 
 
 def _axes(
     logits: Float32, input_size: tuple[int, int], image_size: int, original_size: tuple[int, int]
 ) -> tuple[Axis, Axis]:
     side = logits.shape[-1]
+    height, width = original_size
     return (
-        _axis(side, image_size, input_size[0], original_size[0]),
-        _axis(side, image_size, input_size[1], original_size[1]),
+        _axis(side, image_size, input_size[0], height, _tile_length(height, width)),
+        _axis(side, image_size, input_size[1], width, _tile_length(width, height)),
     )
+
+
+def _tile_length(length: int, across: int) -> int:
+    """Return the length of a tile: ``TILE``, or more where the photo is thinner than that.
+
+    >>> _tile_length(700, 500), _tile_length(7000, 16), _tile_length(16, 7000)
+    (48, 144, 16)
+    """
+    return min(length, TILE * TILE // min(TILE, across))
 
 
 @lru_cache(maxsize=64)
-def _axis(low_res: int, frame: int, input_length: int, length: int) -> Axis:
+def _axis(low_res: int, frame: int, input_length: int, length: int, tile: int) -> Axis:
     """Compose the two resizes of one axis, ``low_res`` -> ``frame``, cropped -> ``length``."""
-    outer_taps, outer_weights = _bilinear(input_length, length)
-    inner_taps, inner_weights = _bilinear(low_res, frame)
-    taps = inner_taps[outer_taps].reshape(length, 4)
-    weights = (outer_weights[:, :, None] * inner_weights[outer_taps]).reshape(length, 4)
-
-    starts = np.arange(0, length, TILE)
-    first = np.minimum.reduceat(taps.min(axis=1), starts)
-    last = np.maximum.reduceat(taps.max(axis=1), starts)
+    inner_taps, inner_weights = _bilinear(np.arange(frame), low_res, frame)
+    starts = np.arange(0, length, tile)
+    # Taps never go back along the axis: a tile's window reaches from its first to its last pixel's.
+    left, _ = _bilinear(starts, input_length, length)
+    right, _ = _bilinear(np.minimum(starts + tile, length) - 1, input_length, length)
+    first = inner_taps[left].min(axis=(1, 2))
+    last = inner_taps[right].max(axis=(1, 2))
     width = int((last - first).max()) + 1
     first = np.minimum(first, low_res - width)
-    operator = np.zeros((len(starts), TILE, width), np.float32)
-    pixel = np.arange(length)
-    tile = pixel // TILE
-    # Taps of one pixel may fall on the same sample, so they are added rather than assigned.
-    np.add.at(
-        operator,
-        (tile[:, None], (pixel % TILE)[:, None], taps - first[tile][:, None]),
-        weights,
-    )
-    return Axis(operator, first, length)
+
+    def weights(tiles: NDArray[np.intp]) -> Float32:
+        pixel = (tiles[:, None] * tile + np.arange(tile)).ravel()
+        outer_taps, outer_weights = _bilinear(np.minimum(pixel, length - 1), input_length, length)
+        outer_weights[pixel >= length] = 0
+        taps = inner_taps[outer_taps].reshape(-1, 4) - np.repeat(first[tiles], tile)[:, None]
+        products = (outer_weights[:, :, None] * inner_weights[outer_taps]).reshape(-1, 4)
+        result = np.zeros((len(pixel), width), np.float32)
+        # Taps of one pixel may fall on the same sample, so they are added rather than assigned.
+        np.add.at(result, (np.arange(len(pixel))[:, None], taps), products)
+        return result.reshape(len(tiles), tile, width)
+
+    if length > _LONGEST_KEPT:
+        return Axis(first, width, tile, length, weights)
+    kept = weights(np.arange(len(starts)))
+    return Axis(first, width, tile, length, kept.__getitem__)
 
 
-def _bilinear(source: int, target: int) -> tuple[NDArray[np.intp], Float32]:
+def _bilinear(
+    pixel: NDArray[np.intp], source: int, target: int
+) -> tuple[NDArray[np.intp], Float32]:
     """Return the two taps and weights of each sample, as ``F.interpolate`` chooses them.
 
     Positions are computed in float32, as torch does: on a long axis float64 would land visibly
     elsewhere. There is no antialiasing when the target is shorter.
 
+    Args:
+        pixel: indices into the target, shape ``(n,)``.
+        source: length of what is resized.
+        target: length it is resized to.
+
     Returns:
-        Indices into the source and their weights, both of shape ``(target, 2)``.
+        Indices into the source and their weights, both of shape ``(n, 2)``.
 
     Source: ``aten/src/ATen/native/UpSample.h``, ``area_pixel_compute_source_index``.
     """
     scale = np.float32(source) / np.float32(target)
     half = np.float32(0.5)
-    position = np.maximum(scale * (np.arange(target, dtype=np.float32) + half) - half, 0)
+    position = np.maximum(scale * (pixel.astype(np.float32) + half) - half, 0)
     left = np.minimum(position.astype(np.intp), source - 1)
     right = np.minimum(left + 1, source - 1)
     weight = np.clip(position - left.astype(np.float32), 0, 1)

@@ -17,6 +17,7 @@ from sam_edge.everything.commands import write_masks
 from sam_edge.formats import LabelledMask, draw_everything, label_map
 from sam_edge.formats.colours import distinct_colours
 from sam_edge.masks import decode_rle, encode_rle
+from sam_edge.photos import Photo
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -60,7 +61,7 @@ def photo(tmp_path):
 
 def written(masks, kind, photo, suffix="json"):
     path = photo.with_name(f"out.{suffix}")
-    write_masks(masks, kind, path, photo, SIZE)
+    write_masks(masks, kind, path, Photo(photo), SIZE)
     return path
 
 
@@ -181,7 +182,7 @@ def test_labelme_polygons_have_few_corners(masks, photo):
 def test_labelme_finds_the_photo_from_the_files_folder(masks, photo, tmp_path):
     folder = tmp_path / "labels"
     folder.mkdir()
-    write_masks(masks, "labelme", folder / "out.json", photo, SIZE)
+    write_masks(masks, "labelme", folder / "out.json", Photo(photo), SIZE)
     assert json.loads((folder / "out.json").read_text())["imagePath"] == "../photo.png"
 
 
