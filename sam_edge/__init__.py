@@ -9,18 +9,18 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from sam_edge.embedding import ImageEmbedding
-from sam_edge.errors import SamEdgeError
-from sam_edge.model import Model, Segmentation, Segmenter, load_model
-from sam_edge.predictor import SamPredictor
-from sam_edge.prompts import Box, PointLabel, Prompt
+from sam_edge._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from sam_edge.automatic import SamAutomaticMaskGenerator
-
-__version__ = "0.1.0"
+    from sam_edge.embedding import ImageEmbedding
+    from sam_edge.errors import SamEdgeError
+    from sam_edge.model import Model, Segmentation, Segmenter, load_model
+    from sam_edge.predictor import SamPredictor
+    from sam_edge.prompts import Box, PointLabel, Prompt
 
 __all__ = [
     "Box",
@@ -37,10 +37,23 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    """Load on first use what most programs never use."""
-    if name == "SamAutomaticMaskGenerator":
-        from sam_edge.automatic import SamAutomaticMaskGenerator
+_HOMES = {
+    "Box": "prompts",
+    "ImageEmbedding": "embedding",
+    "Model": "model",
+    "PointLabel": "prompts",
+    "Prompt": "prompts",
+    "SamAutomaticMaskGenerator": "automatic",
+    "SamEdgeError": "errors",
+    "SamPredictor": "predictor",
+    "Segmentation": "model",
+    "Segmenter": "model",
+    "load_model": "model",
+}
 
-        return SamAutomaticMaskGenerator
+
+def __getattr__(name: str) -> object:
+    """Import the module of a public name on first use, so that a command line answers at once."""
+    if name in _HOMES:
+        return getattr(import_module(f"sam_edge.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
+import os
+import re
+import stat
 import sys
-from collections.abc import Sequence
-from importlib.metadata import entry_points
-from typing import TypeAlias
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TextIO, TypeAlias
 
-from sam_edge import __version__
+from sam_edge._version import __version__
+from sam_edge.console import discard, say
 from sam_edge.errors import PromptError, SamEdgeError
+from sam_edge.text import printable
 
 FAILED, WRONG_CALL = 1, 2
+
+LEAST_MEMORY = 16 * 2**20
+"""Less than a decoder call itself takes is no limit that anything could keep."""
 
 EPILOG = """\
 examples:
@@ -53,8 +64,53 @@ def add_command(
     )
 
 
+def whole_number(least: int, most: int = sys.maxsize) -> Callable[[str], int]:
+    """Return what reads a flag's whole number from ``least`` to ``most``."""
+
+    def read(text: str) -> int:
+        number = int(text) if len(text) < 20 and text.removeprefix("-").isdecimal() else None
+        if number is None or not least <= number <= most:
+            bounds = f"from {least} up" if most == sys.maxsize else f"from {least} to {most}"
+            raise argparse.ArgumentTypeError(f"expected a whole number {bounds}, got {text[:40]!r}")
+        return number
+
+    return read
+
+
+def finite_number(text: str) -> float:
+    """Read a flag's number. A NaN passes every comparison with a threshold unnoticed."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"expected a number, got {text[:40]!r}")
+    return number
+
+
+def memory_size(text: str) -> int:
+    """Read a flag's amount of memory, in bytes.
+
+    >>> memory_size("512MB"), memory_size("1.5 gb")
+    (536870912, 1610612736)
+    """
+    words = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
+    size = 0
+    if words is not None:
+        size = int(float(words[1]) * 1024 ** " KMGT".index(words[2].upper() or " "))
+    if size < LEAST_MEMORY:
+        raise argparse.ArgumentTypeError(
+            f"expected an amount from {LEAST_MEMORY >> 20}MB up, such as 512MB or 2GB, "
+            f"got {text[:40]!r}"
+        )
+    return size
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser with the commands of every installed component."""
+    # Here, not above: Ctrl-C during imports is answered only once ``main`` runs.
+    from importlib.metadata import entry_points
+
     parser = argparse.ArgumentParser(
         prog="sam-edge",
         description="Segment Anything on a CPU, without torch.",
@@ -65,33 +121,112 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for entry in sorted(entry_points(group="sam_edge.commands"), key=lambda entry: entry.name):
-        entry.load()(subparsers)
+        try:
+            entry.load()(subparsers)
+        except (Exception, SystemExit) as error:  # a plug-in may be anybody's
+            say(
+                f"sam-edge: the commands of {entry.value} are left out: {_described(error)}; "
+                "upgrade or uninstall what brings them"
+            )
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    arguments = build_parser().parse_args(argv)
-    logging.basicConfig(format="%(message)s", level="DEBUG" if arguments.debug else "WARNING")
+    debug = False
     try:
-        return int(arguments.run(arguments))
-    except (SamEdgeError, OSError, MemoryError) as error:
-        if arguments.debug:
-            raise
-        print(f"sam-edge: {_one_line(error)}", file=sys.stderr)
-        return WRONG_CALL if isinstance(error, PromptError | CommandLineError) else FAILED
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            try:
+                arguments = build_parser().parse_args(argv)
+                debug = arguments.debug
+                _log_to_stderr("DEBUG" if debug else "WARNING")
+                code = int(arguments.run(arguments))
+            finally:
+                # What a full disk or a closed pipe refuses is found out here, not after the end.
+                if sys.stdout is not None:
+                    sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
-        print("sam-edge: stopped", file=sys.stderr)
+        say("sam-edge: stopped")
         return FAILED
+    except Exception as error:
+        # Whoever read has seen enough, as after `| head -1`?
+        left = isinstance(error, BrokenPipeError) and _is_piped()
+        if isinstance(error, OSError):
+            _drop_what_cannot_be_printed()
+        if left:
+            return FAILED
+        if debug:
+            traceback.print_exc()
+        say(f"sam-edge: {one_line(error)}")
+        return WRONG_CALL if isinstance(error, PromptError | CommandLineError) else FAILED
 
 
-def _one_line(error: BaseException) -> str:
+def _log_to_stderr(level: str) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(_OneLine())
+    logging.basicConfig(handlers=[handler], level=level)
+
+
+class _OneLine(logging.Formatter):
+    """Messages name what strangers' files say."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        return printable(super().formatMessage(record))
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Show a warning as one line; Python's own form quotes source code, which helps nobody here."""
+    say(f"sam-edge: warning: {' '.join(str(message).split())}")
+
+
+def _drop_what_cannot_be_printed() -> None:
+    """Empty stdout's buffer, which Python would try to write once more when it ends."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        discard(sys.stdout)
+
+
+def _is_piped() -> bool:
+    """Whether stdout goes to another program."""
+    with suppress(OSError, ValueError, AttributeError):
+        mode = os.fstat(sys.stdout.fileno()).st_mode
+        return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+    return False
+
+
+def one_line(error: Exception) -> str:
+    """Say an error in one line; one that nobody foresaw says how to report it."""
     if isinstance(error, MemoryError):
         return "out of memory; a smaller --image-size at export, or a smaller model, needs less"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split())
+    if isinstance(error, SamEdgeError | OSError):
+        return " ".join(str(error).split())
+    return (
+        f"unforeseen: {_described(error)}; run it again as `sam-edge --debug ...` for the "
+        "traceback, and please report it"
+    )
+
+
+def _described(error: BaseException) -> str:
+    """Return an error's type and text, in one line of bounded length."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:500]}"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # Commands import this module by its name, and would meet other error types than these.
+    from sam_edge import cli
+
+    sys.exit(cli.main())

@@ -3,22 +3,47 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sam_edge.cli import CommandLineError, Subparsers, add_command
+from sam_edge.batch import Failures, for_each_photo
+from sam_edge.cli import (
+    FAILED,
+    CommandLineError,
+    Subparsers,
+    add_command,
+    memory_size,
+    whole_number,
+)
+from sam_edge.console import say, show
 from sam_edge.embedding import ImageEmbedding
 from sam_edge.errors import PromptError
-from sam_edge.image import RgbImage, read_image
-from sam_edge.model import Model, Segmentation, load_model
-from sam_edge.prompts import Box, Prompt
+from sam_edge.image import RgbImage
+from sam_edge.mask_picture import read_mask
+from sam_edge.masks import Mask, Rle, area, encode_window, mask_to_box, to_coco_rle
+from sam_edge.model import MEMORY_LIMIT, Model, load_model
+from sam_edge.photos import PHOTOS_HELP, Photo, distinct_labels, photos_of
+from sam_edge.prompts import Box, Prompt, sparse_prompts
 from sam_edge.spec import ModelSpec, check_hashes, read_spec
+from sam_edge.targets import (
+    PICTURES,
+    files_for,
+    json_target,
+    prepare,
+    save_picture,
+    write_json,
+    written,
+)
+
+CANDIDATES = 3
+"""Masks that the decoder gives for an ambiguous prompt."""
+
+MOST_THREADS = 1024
 
 SEGMENT_EXAMPLES = """\
 examples:
@@ -39,6 +64,11 @@ All --point belong to one object. Each --box is its own object, except that one 
 --point or --mask is one object together. Without --multimask one mask is written: the best-scored
 of three for a lone point, the model's single answer for every other prompt. Without -o, --overlay
 and --json, PHOTO-mask.png and PHOTO-overlay.png are written to the current folder.
+
+PHOTO is the file's name without its suffix; photos of one call for which that is the same get
+their whole name, then as many folders before it as tell them apart (left-cup.jpg-mask.png).
+A name with a suffix is a file, one without a suffix or with a slash at its end a folder, which is
+made. Nothing is written over a photo. A photo that fails is named, and the others are done.
 """
 
 
@@ -51,7 +81,7 @@ def add_commands(subparsers: Subparsers) -> None:
         description="Segment what points, boxes or a mask show in one or more photos.",
         examples=SEGMENT_EXAMPLES,
     )
-    segment.add_argument("images", nargs="+", metavar="IMAGE", type=Path)
+    add_photo_arguments(segment)
     add_model_arguments(segment)
     segment.add_argument("--point", action="append", default=[], metavar="X,Y[,LABEL]")
     segment.add_argument("--box", action="append", default=[], metavar="X0,Y0,X1,Y1")
@@ -59,9 +89,9 @@ def add_commands(subparsers: Subparsers) -> None:
         "--mask", type=Path, metavar="PNG", help="a rough mask, as large as the photo; white is in"
     )
     segment.add_argument("--multimask", action="store_true", help="write all three candidates")
-    segment.add_argument("-o", "--output", type=Path, metavar="PNG", help="mask, or a folder")
-    segment.add_argument("--overlay", type=Path, metavar="PNG", help="picture to look at")
-    segment.add_argument("--json", type=Path, metavar="FILE", help="COCO RLE and scores; - prints")
+    segment.add_argument("-o", "--output", metavar="PNG", help="mask, or a folder")
+    segment.add_argument("--overlay", metavar="PNG", help="picture to look at, or a folder")
+    segment.add_argument("--json", metavar="FILE", help="COCO RLE and scores; - prints")
     segment.set_defaults(run=run_segment)
 
     info = add_command(
@@ -88,9 +118,24 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help="a bundle's folder, or a name of `sam-edge models list`; default: nano, in the box",
     )
     parser.add_argument("--runtime", default="auto", choices=("auto", "onnxruntime", "openvino"))
-    parser.add_argument("--threads", type=_positive, metavar="N")
+    parser.add_argument("--threads", type=whole_number(1, MOST_THREADS), metavar="N")
     parser.add_argument(
         "--memory", default="normal", choices=("normal", "low"), help="low: for 1 to 4 GB boards"
+    )
+
+
+def add_photo_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the photos, and the flags that say how they are read and decoded."""
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help=PHOTOS_HELP)
+    parser.add_argument(
+        "--stretch", action="store_true", help="spread deep or dark pixels over the whole range"
+    )
+    parser.add_argument(
+        "--memory-limit",
+        type=memory_size,
+        default=MEMORY_LIMIT,
+        metavar="SIZE",
+        help=f"what decoding may hold at once, such as 2GB (default {MEMORY_LIMIT >> 20}MB)",
     )
 
 
@@ -104,106 +149,177 @@ def load_from(arguments: argparse.Namespace) -> Model:
     )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    """One mask that a prompt selected, small enough to be kept."""
+
+    rle: Rle
+    score: float
+
+
 def run_segment(arguments: argparse.Namespace) -> int:
     """Segment photos as the command line says."""
     prompts = _prompts(arguments)
-    several = (
-        len(arguments.images) > 1
-        or len(prompts) > 1
-        or (arguments.multimask and arguments.output is not None)
-    )
-    targets = _Targets.of(arguments, several)
+    photos = photos_of(arguments.images)
+    outputs = _Outputs.of(arguments, photos, prompts)
     model = load_from(arguments)
-    records = []
-    for path in arguments.images:
-        image = read_image(path)
+    records: list[dict[str, Any]] = []
+    failures = Failures()
+
+    def segment(index: int, photo: Photo) -> None:
+        image = photo.read(stretch=arguments.stretch)
         embedding = model.encode_image(image)
+        wrong = _impossible(prompts, embedding)
+        if len(wrong) == len(prompts):
+            raise PromptError(f"{photo.name}: {wrong[0]}")
+        for number, reason in wrong.items():
+            failures.add(photo, f"{reason}; skipped", object=number)
         try:
-            results = [_decode(model, embedding, prompt, arguments.multimask) for prompt in prompts]
+            found = _decode(model, embedding, prompts, wrong, arguments, outputs.masks[index])
         except PromptError as error:
-            raise PromptError(f"{path}: {error}") from error
-        targets.write(path, image, prompts, results, banner_of(model.spec))
-        records.append(_record(path, model, prompts, results))
-    if arguments.json is not None:
-        text = json.dumps({"photos": records}, indent=2) + "\n"
-        if str(arguments.json) == "-":
-            sys.stdout.write(text)
-        else:
-            arguments.json.write_text(text, encoding="utf-8")
-    return 0
+            raise PromptError(f"{photo.name}: {error}") from error
+        overlay = outputs.overlays[index]
+        if overlay is not None:
+            _write_overlay(overlay, image, prompts, found, banner_of(model.spec))
+        if arguments.json is not None:
+            records.append(_record(photo, embedding, model, prompts, found, wrong))
+
+    try:
+        for_each_photo(photos, segment, failures)
+    finally:
+        # What was done before a full disk or Ctrl-C is written, too.
+        if arguments.json is not None and (records or failures.entries):
+            write_json(arguments.json, {"photos": records, **failures.record()})
+    return FAILED if failures.entries else 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Outputs:
+    """The pictures to write.
+
+    Attributes:
+        masks: a list a photo, one file a prompt and candidate; empty without ``-o``.
+        overlays: one file a photo, or None.
+    """
+
+    masks: list[list[Path]]
+    overlays: list[Path | None]
+
+    @classmethod
+    def of(
+        cls, arguments: argparse.Namespace, photos: Sequence[Photo], prompts: Sequence[Prompt]
+    ) -> _Outputs:
+        output, overlay = arguments.output, arguments.overlay
+        if output is None and overlay is None and arguments.json is None:
+            output = overlay = os.curdir
+        labels = distinct_labels(photos)
+        a_photo = len(prompts) * (CANDIDATES if arguments.multimask else 1)
+        numbers = [f"-{number}" for number in range(a_photo)] if a_photo > 1 else [""]
+        masks, overlays = [], []
+        if output is not None:
+            names = [f"{label}-mask{number}.png" for label in labels for number in numbers]
+            masks = files_for(output, "-o", names, (".png",))
+        if overlay is not None:
+            names = [f"{label}-overlay.png" for label in labels]
+            overlays = files_for(overlay, "--overlay", names, tuple(PICTURES))
+        inputs = [photo.path for photo in photos if photo.path is not None]
+        inputs += [] if arguments.mask is None else [arguments.mask]
+        prepare([*masks, *overlays, *json_target(arguments.json)], inputs)
+        paths = [target.path for target in masks]
+        return cls(
+            [paths[start : start + a_photo] for start in range(0, len(photos) * a_photo, a_photo)],
+            [target.path for target in overlays] or [None] * len(photos),
+        )
+
+
+def _impossible(prompts: Sequence[Prompt], embedding: ImageEmbedding) -> dict[int, str]:
+    """Say what is wrong with the prompts that cannot be meant for a photo, by their number."""
+    wrong = {}
+    for number, prompt in enumerate(prompts):
+        try:
+            sparse_prompts(prompt, embedding.original_size, embedding.input_size)
+        except PromptError as error:
+            wrong[number] = str(error)
+    return wrong
 
 
 def _decode(
-    model: Model, embedding: ImageEmbedding, prompt: Prompt, multimask: bool
-) -> Segmentation:
-    three = multimask or prompt.is_lone_point
-    result = model.decode_batch(embedding, [prompt], multimask=three)[0]
-    if multimask or not three:
-        return result
-    best = [int(np.argmax(result.scores))]
-    return Segmentation(result.masks[best], result.scores[best], result.low_res_logits[best])
+    model: Model,
+    embedding: ImageEmbedding,
+    prompts: Sequence[Prompt],
+    wrong: Container[int],
+    arguments: argparse.Namespace,
+    files: Sequence[Path],
+) -> dict[int, list[_Found]]:
+    """Decode prompts and write each mask as it comes; what is kept of it is its run lengths.
+
+    Args:
+        model: what decodes.
+        embedding: the photo's.
+        prompts: one an object.
+        wrong: the numbers of those to leave out.
+        arguments: the command's.
+        files: where to write, one file a prompt and candidate; or none.
+
+    Returns:
+        The masks of each prompt that was not left out, by its number.
+    """
+    usable = [number for number in range(len(prompts)) if number not in wrong]
+    three = arguments.multimask or prompts[0].is_lone_point
+    found = {}
+    for index, result in model.decode_each(
+        embedding,
+        [prompts[number] for number in usable],
+        multimask=three,
+        memory_limit=arguments.memory_limit,
+    ):
+        candidates = list(zip(result.masks, result.scores.tolist(), strict=True))
+        if three and not arguments.multimask:
+            candidates = [candidates[int(np.argmax(result.scores))]]
+        number = usable[index]
+        found[number] = [_Found(_boxed_rle(mask), score) for mask, score in candidates]
+        if files:
+            start = number * len(candidates)
+            targets = files[start : start + len(candidates)]
+            for target, (mask, score) in zip(targets, candidates, strict=True):
+                _write_mask(target, mask)
+                say(f"{target}  score {score:.3f}  {np.count_nonzero(mask)} pixels")
+    return found
 
 
-@dataclass(frozen=True)
-class _Targets:
-    """Where the pictures go."""
-
-    output: Path | None
-    overlay: Path | None
-
-    @classmethod
-    def of(cls, arguments: argparse.Namespace, several: bool) -> _Targets:
-        output, overlay = arguments.output, arguments.overlay
-        if output is None and overlay is None and arguments.json is None:
-            output = overlay = Path()
-        if several and output is not None and output.suffix:
-            raise CommandLineError(
-                f"-o {output} names one file, but several masks will be written; name a folder"
-            )
-        if len(arguments.images) > 1 and overlay is not None and overlay.suffix:
-            raise CommandLineError(
-                f"--overlay {overlay} names one file for several photos; name a folder"
-            )
-        return cls(output, overlay)
-
-    def write(
-        self,
-        photo: Path,
-        image: RgbImage,
-        prompts: Sequence[Prompt],
-        results: Sequence[Segmentation],
-        banner: str,
-    ) -> None:
-        masks = [mask for result in results for mask in result.masks]
-        scores = [score for result in results for score in result.scores]
-        if self.output is not None:
-            from PIL import Image
-
-            for index, mask in enumerate(masks):
-                number = f"-{index}" if len(masks) > 1 else ""
-                target = _file(self.output, f"{photo.stem}-mask{number}.png")
-                Image.fromarray(mask.astype(np.uint8) * 255).save(target)
-                _say(f"{target}  score {scores[index]:.3f}  {int(mask.sum())} pixels")
-        if self.overlay is not None:
-            from sam_edge.overlay import draw_overlay
-
-            target = _file(self.overlay, f"{photo.stem}-overlay.png")
-            captions = [f"{score:.2f}" for score in scores]
-            draw_overlay(image, masks, prompts, captions=captions, banner=banner).save(target)
-            _say(f"{target}")
+def _boxed_rle(mask: Mask) -> Rle:
+    """Encode a mask; looking at its box alone is several times faster."""
+    x0, y0, x1, y1 = mask_to_box(mask)
+    height, width = mask.shape
+    return encode_window(mask[y0 : y1 + 1, x0 : x1 + 1], top=y0, left=x0, size=(height, width))
 
 
-def _file(target: Path, name: str) -> Path:
-    """Return the file itself, or the named file in the folder, which is made."""
-    if target.suffix:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        return target
-    target.mkdir(parents=True, exist_ok=True)
-    return target / name
+def _write_mask(path: Path, mask: Mask) -> None:
+    from PIL import Image
+
+    with written(path) as partial:
+        Image.fromarray(mask.view(np.uint8) * np.uint8(255)).save(partial, format="PNG")
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
+def _write_overlay(
+    path: Path,
+    image: RgbImage,
+    prompts: Sequence[Prompt],
+    found: Mapping[int, Sequence[_Found]],
+    banner: str,
+) -> None:
+    from sam_edge.overlay import draw_overlay
+
+    masks = [mask for number in sorted(found) for mask in found[number]]
+    picture = draw_overlay(
+        image,
+        [mask.rle for mask in masks],
+        [prompts[number] for number in sorted(found)],
+        captions=[f"{mask.score:.2f}" for mask in masks],
+        banner=banner,
+    )
+    save_picture(picture, path)
+    say(f"{path}")
 
 
 def banner_of(spec: ModelSpec) -> str:
@@ -212,30 +328,34 @@ def banner_of(spec: ModelSpec) -> str:
 
 
 def _record(
-    path: Path, model: Model, prompts: Sequence[Prompt], results: Sequence[Segmentation]
+    photo: Photo,
+    embedding: ImageEmbedding,
+    model: Model,
+    prompts: Sequence[Prompt],
+    found: Mapping[int, Sequence[_Found]],
+    wrong: Mapping[int, str],
 ) -> dict[str, Any]:
-    from sam_edge.masks import area, encode_rle, to_coco_rle
-
     objects = []
-    for prompt, result in zip(prompts, results, strict=True):
-        masks = []
-        for mask, score in zip(result.masks, result.scores, strict=True):
-            rle = encode_rle(mask)
-            masks.append(
-                {"score": float(score), "area": area(rle), "segmentation": to_coco_rle(rle)}
-            )
+    for number, prompt in enumerate(prompts):
         box = prompt.box
-        objects.append(
-            {
-                "points": prompt.points.tolist(),
-                "labels": prompt.labels.tolist(),
-                "box": None if box is None else [box.x0, box.y0, box.x1, box.y1],
-                "masks": masks,
-            }
-        )
-    height, width = results[0].masks.shape[1:]
+        record = {
+            "points": prompt.points.tolist(),
+            "labels": prompt.labels.tolist(),
+            "box": None if box is None else [box.x0, box.y0, box.x1, box.y1],
+            "masks": [
+                {
+                    "score": mask.score,
+                    "area": area(mask.rle),
+                    "segmentation": to_coco_rle(mask.rle),
+                }
+                for mask in found.get(number, ())
+            ],
+        }
+        # An object for each prompt, so that the prompts' order says which is which.
+        objects.append(record | ({"error": wrong[number]} if number in wrong else {}))
+    height, width = embedding.original_size
     return {
-        "image": str(path),
+        "image": photo.name,
         "height": height,
         "width": width,
         "model": model.spec.variant,
@@ -253,7 +373,7 @@ def _prompts(arguments: argparse.Namespace) -> list[Prompt]:
         points.append(numbers[:2])
         labels.append(numbers[2] if len(numbers) == 3 else 1.0)
     boxes = [Box(*_numbers(text, "--box", (4,))) for text in arguments.box]
-    mask = None if arguments.mask is None else read_image(arguments.mask)[:, :, 0] > 127
+    mask = None if arguments.mask is None else read_mask(arguments.mask)
     if len(boxes) > 1 and (points or mask is not None):
         raise CommandLineError(
             "several --box with --point or --mask: say each object in a call of its own"
@@ -279,13 +399,6 @@ def _numbers(text: str, flag: str, counts: tuple[int, ...]) -> list[float]:
     return numbers
 
 
-def _positive(text: str) -> int:
-    number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1 up, got {text!r}")
-    return number
-
-
 def run_info(arguments: argparse.Namespace) -> int:
     """Print what a bundle is."""
     from sam_edge.spec import manifest_text
@@ -295,9 +408,9 @@ def run_info(arguments: argparse.Namespace) -> int:
     spec = read_spec(directory)
     if arguments.check:
         check_hashes(directory, spec)
-    print(manifest_text(spec) if arguments.json else describe(directory, spec), end="")
+    show(manifest_text(spec) if arguments.json else describe(directory, spec))
     if arguments.check and not arguments.json:
-        print("every file has the sha256 that the manifest says")
+        show("every file has the sha256 that the manifest says")
     return 0
 
 

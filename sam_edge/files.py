@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from sam_edge.errors import JsonFileError
 from sam_edge.text import printable
 from sam_edge_runtimes.locks import create_locked, remove_if_dead
 
-PARTIAL = ".partial"
+PARTIAL = ".sam-edge-partial"
+"""No other program's files end like this: those that nobody holds a lock on may be removed."""
 
 _LONG_NUMBER = re.compile(r"\d{19}|[eE]\+?\d{3}")
 """What every JSON text with a number beyond 64 bits holds; run-length strings may hold it, too."""
@@ -32,19 +34,20 @@ def replacing(path: Path) -> Iterator[Path]:
     file of its own, and the last one wins. A link is followed: what it points to is replaced.
     What is no regular file (``/dev/stdout``, a pipe) is written to directly.
 
-    The file that is given ends in ``.partial``: writers that look at the suffix must be told.
+    The file that is given has a suffix of its own: writers that look at the suffix must be told.
 
     Raises:
         OSError: if the folder is not there or cannot be written.
     """
+    # Asked before links are followed: a pipe behind /dev/stdout has no name to follow.
+    if os.path.exists(path) and not os.path.isfile(path):
+        yield path
+        return
     with suppress(OSError):
         path = path.resolve() if path.is_symlink() else path
-        if path.exists() and not path.is_file():
-            yield path
-            return
+    _remove_leftovers(str(path.absolute().parent))
     # A name may have 255 bytes, and a character up to four of them.
     prefix = f".{path.name[:50]}."
-    _remove_leftovers(path.parent, prefix)
     partial, descriptor = create_locked(path.with_name(prefix), PARTIAL)
     try:
         if sys.platform == "win32":  # an open file could be neither written again nor replaced
@@ -127,12 +130,12 @@ def _constant(word: str) -> float:
     raise ValueError(f"{word} is no number")
 
 
-def _remove_leftovers(folder: Path, prefix: str) -> None:
-    """Remove what killed runs left: files of this name that nobody holds a lock on."""
-    wanted = re.compile(re.escape(prefix) + r"[0-9a-f]{8}" + re.escape(PARTIAL))
+@lru_cache(maxsize=1024)
+def _remove_leftovers(folder: str) -> None:
+    """Remove what killed runs left in a folder, once per process: it may hold many files."""
     with suppress(OSError):
         for entry in os.scandir(folder):
-            if not wanted.fullmatch(entry.name):
+            if not entry.name.endswith(PARTIAL):
                 continue
             # Without a lock on Windows, see above, a living writer's file is told by its age.
             if sys.platform != "win32" or time.time() - entry.stat().st_mtime > 3600:

@@ -333,7 +333,10 @@ class Model:
                 "has_mask_input": np.full(len(mask_input), has_mask, np.float32),
             }
         )
-        return answer["low_res_masks"], answer["iou_predictions"]
+        scores = answer["iou_predictions"]
+        if np.isnan(scores).any():
+            raise EngineError("the model's scores are NaN: the bundle or the embedding is damaged")
+        return answer["low_res_masks"], scores
 
     def _segmentation(
         self, embedding: ImageEmbedding, logits: Float32, scores: Float32
@@ -365,7 +368,8 @@ def load_model(
         runtime: ``onnxruntime``, ``openvino``, or ``auto``: the one that ``sam-edge bench run``
             measured to be faster here, else the first of them installed. The model says which as
             ``model.engine``.
-        threads: how many threads one call may use; None leaves it to the engine.
+        threads: how many threads one call may use; None leaves it to the engine, up to the cores
+            that this process may use.
         memory: ``normal``, or ``low`` to open the encoder for each photo and close it after: its
             memory is then free while masks are decoded, at the price of opening it every time.
             ``auto`` is then ONNX Runtime where it is installed, which needs less.

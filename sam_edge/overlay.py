@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from sam_edge.image import RgbImage
+from sam_edge.masks import Mask, Rle, area, mask_to_box, rle_to_box
+from sam_edge.masks.upsample import Window
 from sam_edge.prompts import PointLabel, Prompt
 
 PALETTE: tuple[tuple[int, int, int], ...] = (
@@ -28,7 +29,7 @@ TINT = 0.45
 
 def draw_overlay(
     image: RgbImage,
-    masks: Sequence[NDArray[np.bool_]],
+    masks: Sequence[Mask | Rle],
     prompts: Sequence[Prompt] = (),
     *,
     captions: Sequence[str] = (),
@@ -36,50 +37,100 @@ def draw_overlay(
 ) -> Image.Image:
     """Draw masks and prompts over a photo.
 
+    Beside the picture itself, memory is taken for one mask at a time, in its own box: hundreds of
+    run-length encoded masks cost hardly more than one.
+
     Args:
         image: ``(H, W, 3)`` uint8 RGB.
-        masks: each ``(H, W)`` bool; larger ones are drawn below smaller ones.
+        masks: each ``(H, W)`` bool, or its run lengths; larger ones are drawn below smaller ones.
         prompts: points green (on the object) or red (not on it), boxes in white.
         captions: a short text a mask, drawn at the mask's top.
         banner: a text across the bottom, for what nobody may overlook.
     """
-    canvas = image.astype(np.float32)
-    order = sorted(range(len(masks)), key=lambda index: -int(np.count_nonzero(masks[index])))
+    canvas = np.array(image)
+    areas = [
+        int(np.count_nonzero(mask)) if isinstance(mask, np.ndarray) else area(mask)
+        for mask in masks
+    ]
+    order = sorted(
+        (index for index in range(len(masks)) if areas[index]), key=lambda index: -areas[index]
+    )
     for index in order:
-        colour = np.array(PALETTE[index % len(PALETTE)], np.float32)
-        mask = masks[index]
-        canvas[mask] = canvas[mask] * (1 - TINT) + colour * TINT
+        _tint(canvas, _window(masks[index]), PALETTE[index % len(PALETTE)])
     width = max(1, round(max(image.shape[:2]) / 500))
+    tops: dict[int, tuple[float, int]] = {}
     for index in order:
-        # A light line inside a dark one can be seen on any photo.
-        canvas[_outline(masks[index], 2 * width)] = 20
-        canvas[_outline(masks[index], width)] = 255 * 0.4 + 0.6 * np.array(
-            PALETTE[index % len(PALETTE)]
-        )
-    picture = Image.fromarray(canvas.round().clip(0, 255).astype(np.uint8))
+        window = _window(masks[index])
+        _draw_outline(canvas, window, PALETTE[index % len(PALETTE)], width)
+        tops[index] = (window.left + float(np.flatnonzero(window.pixels[0]).mean()), window.top)
+    picture = Image.fromarray(canvas)
     pen = ImageDraw.Draw(picture)
     font = ImageFont.load_default(size=max(12, round(max(picture.size) / 45)))
     for prompt in prompts:
         _draw_prompt(pen, prompt, width)
-    for mask, caption in zip(masks, captions, strict=False):
-        if mask.any():
+    for index, caption in enumerate(captions):
+        if index in tops:
             # At the mask's top edge: the middle is where people click.
-            top = int(np.flatnonzero(mask.any(axis=1))[0])
-            column = float(np.flatnonzero(mask[top]).mean())
+            column, top = tops[index]
             _label(pen, (column, top + font.getbbox("X")[3]), caption, font)
     if banner:
         _label(pen, (picture.width / 2, picture.height - font.getbbox("X")[3]), banner, font)
     return picture
 
 
-def _outline(mask: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
-    """Pixels of the mask within ``width`` of its edge (in city-block distance)."""
+def _window(mask: Mask | Rle) -> Window:
+    """Return the part of a mask, which is not empty, that its box holds."""
+    if isinstance(mask, np.ndarray):
+        x0, y0, x1, y1 = mask_to_box(mask)
+        return Window(mask[y0 : y1 + 1, x0 : x1 + 1], y0, x0)
+    x0, y0, x1, y1 = rle_to_box(mask)
+    height = mask["size"][0]
+    first, stop = x0 * height, (x1 + 1) * height
+    ends = np.clip(np.cumsum(mask["counts"]), first, stop)
+    foreground = np.arange(len(ends)) % 2 == 1
+    columns = np.repeat(foreground, np.diff(ends, prepend=first)).reshape(-1, height)
+    return Window(np.ascontiguousarray(columns[:, y0 : y1 + 1].T), y0, x0)
+
+
+def _tint(canvas: RgbImage, window: Window, colour: tuple[int, int, int]) -> None:
+    height, width = window.pixels.shape
+    part = canvas[window.top : window.top + height, window.left : window.left + width]
+    for channel, value in enumerate(colour):
+        blended = np.round(np.arange(256) * (1 - TINT) + value * TINT).astype(np.uint8)
+        plane = part[:, :, channel]
+        np.copyto(plane, blended[plane], where=window.pixels)
+
+
+def _draw_outline(
+    canvas: RgbImage, window: Window, colour: tuple[int, int, int], width: int
+) -> None:
+    """Draw a light line inside a dark one, which can be seen on any photo."""
+    height, across = window.pixels.shape
+    # Beyond its box a mask is background, except where the photo ends: no line is drawn there.
+    above, left = min(1, window.top), min(1, window.left)
+    part = canvas[
+        window.top - above : window.top + height + 1, window.left - left : window.left + across + 1
+    ]
+    mask = np.zeros(part.shape[:2], np.bool_)
+    mask[above : above + height, left : left + across] = window.pixels
+    light = mask
     inner = mask
-    for _ in range(width):
-        padded = np.pad(inner, 1, mode="edge")
-        inner = inner & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    edge: NDArray[np.bool_] = mask & ~inner
-    return edge
+    for distance in range(1, 2 * width + 1):
+        inner = _eroded(inner)
+        if distance == width:
+            light = mask & ~inner
+    part[mask & ~inner] = 20
+    part[light] = np.round(255 * 0.4 + 0.6 * np.array(colour))
+
+
+def _eroded(mask: Mask) -> Mask:
+    """Return the pixels whose four neighbours, as far as there are any, are foreground, too."""
+    inner = mask.copy()
+    inner[1:] &= mask[:-1]
+    inner[:-1] &= mask[1:]
+    inner[:, 1:] &= mask[:, :-1]
+    inner[:, :-1] &= mask[:, 1:]
+    return inner
 
 
 def _draw_prompt(pen: ImageDraw.ImageDraw, prompt: Prompt, width: int) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from sam_edge.errors import ChecksumError, JsonFileError, ManifestError
 from sam_edge.files import parse_json
-from sam_edge.text import is_printable
+from sam_edge.text import is_printable, shown
 from sam_edge_runtimes import ENGINES
 from sam_edge_runtimes.graph_file import examine, sha256_file
 
@@ -255,10 +255,10 @@ def parse_manifest(text: str | bytes, path: Path) -> ModelSpec:
         spec = ModelSpec(**manifest)
         _check(spec)
     except KeyError as error:
-        raise ManifestError(f"{path}: the field {error} is missing") from error
+        raise ManifestError(f"{path}: the field {str(error)[:60]} is missing") from error
     except (TypeError, ValueError) as error:
-        # dataclasses name the missing or unknown field
-        raise ManifestError(f"{path}: {error}") from error
+        # dataclasses name the missing or unknown field, which may be as long as the file
+        raise ManifestError(f"{path}: {str(error)[:300]}") from error
     return spec
 
 
@@ -338,7 +338,7 @@ def _list(entry: Mapping[str, Any], name: str) -> list[Any]:
     """Return a field that must be a list: a text would otherwise be taken letter by letter."""
     values = entry[name]
     if not isinstance(values, list):
-        raise TypeError(f"{name} must be a list, got {values!r}")
+        raise TypeError(f"{name} must be a list, got {shown(values)}")
     return values
 
 
@@ -369,44 +369,48 @@ def _check(spec: ModelSpec) -> None:
     """
     size = spec.image_size
     if type(size) is not int or not 64 <= size <= LARGEST_FRAME or size % FRAME_STEP:
-        raise ValueError(f"image_size {size!r} is not a multiple of 64 up to {LARGEST_FRAME}")
+        raise ValueError(f"image_size {shown(size)} is not a multiple of 64 up to {LARGEST_FRAME}")
     for name, allowed in (("precision", PRECISIONS), ("decoder", DECODERS), ("frame", FRAMES)):
         if getattr(spec, name) not in allowed:
-            raise ValueError(f"{name} {getattr(spec, name)!r} is not one of {', '.join(allowed)}")
+            raise ValueError(
+                f"{name} {shown(getattr(spec, name))} is not one of {', '.join(allowed)}"
+            )
     for name in ("pixel_mean", "pixel_std"):
         values = getattr(spec, name)
         if len(values) != 3 or not all(map(_is_number, values)):
-            raise ValueError(f"{name} must be three numbers, got {values!r}")
+            raise ValueError(f"{name} must be three numbers, got {shown(values)}")
     if min(spec.pixel_std) < 1e-6:
-        raise ValueError(f"pixel_std divides, so it must be positive, got {spec.pixel_std!r}")
+        raise ValueError(f"pixel_std divides, so it must be positive, got {shown(spec.pixel_std)}")
     if not _is_number(spec.mask_threshold):
-        raise ValueError(f"mask_threshold must be a number, got {spec.mask_threshold!r}")
+        raise ValueError(f"mask_threshold must be a number, got {shown(spec.mask_threshold)}")
     texts = {"variant": spec.variant, **asdict(spec.source)}
     texts |= {f"exporter {name}": version for name, version in _mapping(spec, "exporter").items()}
     texts |= {f"note {number}": note for number, note in enumerate(spec.notes)}
     for name, text in texts.items():
         if not isinstance(text, str):
-            raise TypeError(f"{name} must be a text, got {text!r}")
+            raise TypeError(f"{name} must be a text, got {shown(text)}")
     _check_digest("source", spec.source.sha256)
     if spec.quantization is not None:
         _mapping(spec, "quantization")
     for entry in spec.fidelity:
         if not isinstance(entry, dict) or not isinstance(entry.get("engine"), str):
-            raise TypeError(f"an entry of fidelity must name its engine, got {entry!r}")
+            raise TypeError(f"an entry of fidelity must name its engine, got {shown(entry)}")
     if type(spec.opset) is not int:
-        raise TypeError(f"opset must be a whole number, got {spec.opset!r}")
+        raise TypeError(f"opset must be a whole number, got {shown(spec.opset)}")
     for graph in spec.graphs:
         _check_graph(graph)
 
 
 def _check_graph(graph: GraphFile) -> None:
     if not isinstance(graph.role, str) or graph.precision not in PRECISIONS:
-        raise ValueError(f"a graph of role {graph.role!r} and precision {graph.precision!r}")
+        raise ValueError(
+            f"a graph of role {shown(graph.role)} and precision {shown(graph.precision)}"
+        )
     if type(graph.size_bytes) is not int or graph.size_bytes < 0:
-        raise ValueError(f"size_bytes must be a whole number, got {graph.size_bytes!r}")
+        raise ValueError(f"size_bytes must be a whole number, got {shown(graph.size_bytes)}")
     for engine in graph.engines:
         if engine not in ENGINES:
-            raise ValueError(f"engine {engine!r} is not one of {', '.join(ENGINES)}")
+            raise ValueError(f"engine {shown(engine)} is not one of {', '.join(ENGINES)}")
     for name, digest in ((graph.file, graph.sha256), *_mapping(graph, "external_data").items()):
         # A manifest comes from outside: a separator could reach out of the bundle, on Windows a
         # colon, too.
@@ -416,28 +420,28 @@ def _check_graph(graph: GraphFile) -> None:
             or not 0 < len(name) <= 200
             or name in (".", "..", MANIFEST_NAME)
         ):
-            raise ValueError(f"file name {name!r} must not hold a separator")
+            raise ValueError(f"file name {shown(name)} must not hold a separator")
         _check_digest(name, digest)
     if not graph.file.endswith(".onnx"):
         # Engines choose how to read a file by its suffix, and other formats read other files.
-        raise ValueError(f"file name {graph.file!r} must end in .onnx")
+        raise ValueError(f"file name {shown(graph.file)} must end in .onnx")
     for tensor in (*graph.inputs, *graph.outputs):
         texts = all(isinstance(text, str) for text in (tensor.name, tensor.dtype))
         if not texts or not all(type(size) in (str, int) for size in tensor.shape):
-            raise TypeError(f"a tensor needs name, dtype and shape, got {tensor!r}")
+            raise TypeError(f"a tensor needs name, dtype and shape, got {shown(tensor)}")
 
 
 def _mapping(value: ModelSpec | GraphFile, name: str) -> Mapping[str, Any]:
     found: Mapping[str, Any] = getattr(value, name)
     if not isinstance(found, dict):
-        raise TypeError(f"{name} must be an object, got {found!r}")
+        raise TypeError(f"{name} must be an object, got {shown(found)}")
     return found
 
 
 def _check_digest(name: str, digest: object) -> None:
     # It becomes the name of a folder in the cache.
     if not isinstance(digest, str) or re.fullmatch("[0-9a-f]{64}", digest) is None:
-        raise ValueError(f"sha256 of {name} must be 64 hexadecimal digits, got {digest!r}")
+        raise ValueError(f"sha256 of {name} must be 64 hexadecimal digits, got {shown(digest)}")
 
 
 def _is_number(value: object) -> bool:

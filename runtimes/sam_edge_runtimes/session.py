@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from threading import Lock
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from sam_edge_runtimes.memory import give_back_freed
 
-Float32 = NDArray[np.float32]
+if TYPE_CHECKING:  # numpy takes longer to import than all of this package
+    import numpy as np
+    from numpy.typing import NDArray
+
+Float32: TypeAlias = "NDArray[np.float32]"
 
 
 class Session(Protocol):

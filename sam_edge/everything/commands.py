@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from sam_edge.automatic import SamAutomaticMaskGenerator
-from sam_edge.cli import CommandLineError, Subparsers, add_command
-from sam_edge.commands import add_model_arguments, banner_of, load_from
-from sam_edge.everything.boxes import read_detections, segment_boxes
+from sam_edge.batch import Failures, for_each_photo
+from sam_edge.cli import (
+    FAILED,
+    CommandLineError,
+    Subparsers,
+    add_command,
+    finite_number,
+    whole_number,
+)
+from sam_edge.commands import add_model_arguments, add_photo_arguments, banner_of, load_from
+from sam_edge.console import progress_bar, say, show
+from sam_edge.everything.boxes import DetectionError, DetectionFile, segment_boxes
 from sam_edge.everything.evaluate import ObjectScore, evaluate
 from sam_edge.everything.truth import read_coco, read_sa1b
+from sam_edge.files import json_text
 from sam_edge.formats import (
     LabelledMask,
     coco_document,
@@ -28,10 +38,27 @@ from sam_edge.formats import (
     sa1b_document,
     svg_text,
 )
-from sam_edge.image import read_image
 from sam_edge.model import Model
+from sam_edge.photos import Photo, distinct_labels, photos_of
+from sam_edge.targets import (
+    PICTURES,
+    files_for,
+    is_folder,
+    json_target,
+    prepare,
+    save_picture,
+    write_json,
+    written,
+)
 
-FORMATS = ("sa1b", "coco", "labelme", "png", "svg")
+FORMATS: Mapping[str, str] = {
+    "sa1b": "-everything.json",
+    "coco": "-everything.json",
+    "labelme": "-everything.json",
+    "png": "-labels.png",
+    "svg": "-everything.svg",
+}
+"""Every format, and what a photo's file of it is called in a folder."""
 
 EVERYTHING_EXAMPLES = """\
 examples:
@@ -45,10 +72,13 @@ examples:
     sam-edge everything photo.jpg --coarse-first -o photo.json
   masks for the boxes of a detector, instead of a grid:
     sam-edge everything photo.jpg --prompts detections.json --format coco -o masks.json
+  a folder of photos, a file each:
+    sam-edge everything photos/ --format coco -o masks/
 
 The knobs have the official generator's names and defaults, except that the model in the box,
 which scores its masks lower than the large ones do, has lower thresholds. Without -o and
---overlay, PHOTO-everything.json and PHOTO-everything.png are written to the current folder.
+--overlay, PHOTO-everything.json and PHOTO-everything.png are written to the current folder;
+`sam-edge segment --help` says what PHOTO is, and what makes a name a folder's.
 """
 
 EVALUATE_EXAMPLES = """\
@@ -70,21 +100,21 @@ def add_commands(subparsers: Subparsers) -> None:
         description="Segment everything in a photo, or the boxes of a detector.",
         examples=EVERYTHING_EXAMPLES,
     )
-    everything.add_argument("image", metavar="IMAGE", type=Path)
+    add_photo_arguments(everything)
     add_model_arguments(everything)
-    everything.add_argument("-o", "--output", type=Path, metavar="FILE")
+    everything.add_argument("-o", "--output", metavar="FILE", help="masks, or a folder")
     everything.add_argument(
         "--format",
         choices=FORMATS,
         help="default: what -o ends with: .svg, .png (a label map), else sa1b",
     )
-    everything.add_argument("--overlay", type=Path, metavar="PNG", help="picture to look at")
+    everything.add_argument("--overlay", metavar="PNG", help="picture to look at, or a folder")
     everything.add_argument(
         "--prompts", type=Path, metavar="JSON", help="a detector's boxes, as COCO JSON"
     )
     everything.add_argument(
         "--tolerance",
-        type=float,
+        type=_not_negative,
         default=1.0,
         metavar="PIXELS",
         help="labelme: how far polygons may leave the outline (default 1)",
@@ -117,10 +147,22 @@ def add_commands(subparsers: Subparsers) -> None:
         "--annotations", type=Path, metavar="JSON", help="coco: default: instances_val*.json"
     )
     evaluation.add_argument("--images", type=Path, metavar="DIR", help="coco: the photos' folder")
-    evaluation.add_argument("--limit", type=int, metavar="N", help="only the first N photos")
-    evaluation.add_argument("--json", type=Path, metavar="FILE", help="scores of every object")
+    evaluation.add_argument(
+        "--limit", type=whole_number(1), metavar="N", help="only the first N photos"
+    )
+    evaluation.add_argument("--json", metavar="FILE", help="scores of every object; - prints")
     evaluation.set_defaults(run=run_evaluate)
 
+
+def _not_negative(text: str) -> float:
+    number = finite_number(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"expected 0 or more, got {text!r}")
+    return number
+
+
+_whole = whole_number(-sys.maxsize)
+"""The generator itself says which numbers its knobs may have."""
 
 THRESHOLDS = {"nano": (0.4, 0.3)}
 """Least predicted IoU and stability where a family needs other values than the large models.
@@ -130,51 +172,112 @@ Small models score their masks lower, and their outlines are softer. See docs/fo
 
 OFFICIAL_THRESHOLDS = (0.88, 0.95)
 
-_KNOBS: dict[str, tuple[type[int] | type[float], int | float | None, str]] = {
-    "points-per-side": (int, 32, "side of the point grid"),
-    "points-per-batch": (int, None, "points per decoder call (default: what 512 MB allow)"),
-    "pred-iou-thresh": (float, None, "least predicted IoU (default 0.88; nano 0.4)"),
-    "stability-score-thresh": (float, None, "least stability score (default 0.95; nano 0.3)"),
-    "stability-score-offset": (float, 1.0, "how far the threshold moves for it, in logits"),
-    "box-nms-thresh": (float, 0.7, "box IoU from which a mask is a duplicate"),
-    "crop-n-layers": (int, 0, "layers of crops beyond the whole photo"),
-    "crop-nms-thresh": (float, 0.7, "as --box-nms-thresh, between crops"),
-    "crop-overlap-ratio": (float, 512 / 1500, "overlap of crops"),
-    "crop-n-points-downscale-factor": (int, 1, "how much sparser each layer's grid is"),
-    "min-mask-region-area": (int, 0, "smaller islands and holes are removed, in pixels"),
+_KNOBS: dict[str, tuple[Callable[[str], float], float | None, str]] = {
+    "points-per-side": (_whole, 32, "side of the point grid"),
+    "points-per-batch": (_whole, None, "points per decoder call (default: what 512 MB allow)"),
+    "pred-iou-thresh": (finite_number, None, "least predicted IoU (default 0.88; nano 0.4)"),
+    "stability-score-thresh": (
+        finite_number,
+        None,
+        "least stability score (default 0.95; nano 0.3)",
+    ),
+    "stability-score-offset": (finite_number, 1.0, "how far the threshold moves for it, in logits"),
+    "box-nms-thresh": (finite_number, 0.7, "box IoU from which a mask is a duplicate"),
+    "crop-n-layers": (_whole, 0, "layers of crops beyond the whole photo"),
+    "crop-nms-thresh": (finite_number, 0.7, "as --box-nms-thresh, between crops"),
+    "crop-overlap-ratio": (finite_number, 512 / 1500, "overlap of crops"),
+    "crop-n-points-downscale-factor": (_whole, 1, "how much sparser each layer's grid is"),
+    "min-mask-region-area": (_whole, 0, "smaller islands and holes are removed, in pixels"),
 }
 
 
 def run_everything(arguments: argparse.Namespace) -> int:
-    """Segment a photo as the command line says."""
-    output, overlay = arguments.output, arguments.overlay
-    if output is None and overlay is None:
-        output = Path(f"{arguments.image.stem}-everything.json")
-        overlay = Path(f"{arguments.image.stem}-everything.png")
-    image = read_image(arguments.image)
+    """Segment photos as the command line says."""
+    photos = photos_of(arguments.images)
+    outputs = _Outputs.of(arguments, photos)
+    failures = Failures()
+    detections = None
     if arguments.prompts is not None:
-        detections = read_detections(arguments.prompts, arguments.image)
-        model = load_from(arguments)
-        masks = segment_boxes(model, model.encode_image(image), detections)
-    else:
-        model = load_from(arguments)
-        generator = _generator(model, arguments)
-        masks = labelled(generator.generate(image, progress=progress_bar("points")))
-        if not masks:
-            _say(
-                f"no mask passed --pred-iou-thresh {generator.pred_iou_thresh} and "
-                f"--stability-score-thresh {generator.stability_score_thresh}; try lower ones"
+        detections = DetectionFile.read(arguments.prompts, skip=failures.skip())
+        detections.check_apart([photo.path or Path(photo.name) for photo in photos])
+    model = load_from(arguments)
+    generator = _generator(model, arguments)
+
+    def segment(index: int, photo: Photo) -> None:
+        image = photo.read(stretch=arguments.stretch)
+        size = (image.shape[0], image.shape[1])
+        if detections is not None:
+            skip = failures.skip(photo)
+            boxes = detections.of(photo.path or Path(photo.name), size, skip=skip)
+            masks = segment_boxes(
+                model,
+                model.encode_image(image),
+                boxes,
+                memory_limit=arguments.memory_limit,
+                skip=skip,
             )
-    if output is not None:
-        kind = arguments.format or {".svg": "svg", ".png": "png"}.get(output.suffix, "sa1b")
-        output.parent.mkdir(parents=True, exist_ok=True)
-        write_masks(masks, kind, output, arguments.image, image.shape[:2], arguments.tolerance)
-        _say(f"{output}  {len(masks)} masks")
-    if overlay is not None:
-        overlay.parent.mkdir(parents=True, exist_ok=True)
-        draw_everything(image, masks, banner=banner_of(model.spec)).save(overlay)
-        _say(f"{overlay}")
-    return 0
+        else:
+            watched = progress_bar("points") if len(photos) == 1 else None
+            masks = labelled(generator.generate(image, progress=watched))
+            if not masks:
+                say(
+                    f"{photo.name}: no mask passed --pred-iou-thresh {generator.pred_iou_thresh} "
+                    f"and --stability-score-thresh {generator.stability_score_thresh}; "
+                    "try lower ones"
+                )
+        if outputs.masks:
+            path = outputs.masks[index]
+            write_masks(masks, outputs.kind, path, photo, size, arguments.tolerance)
+            say(f"{path}  {len(masks)} masks")
+        if outputs.overlays:
+            path = outputs.overlays[index]
+            save_picture(draw_everything(image, masks, banner=banner_of(model.spec)), path)
+            say(f"{path}")
+
+    for_each_photo(photos, segment, failures, DetectionError)
+    return FAILED if failures.entries else 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Outputs:
+    """The files to write.
+
+    Attributes:
+        kind: one of ``FORMATS``.
+        masks: one a photo, or none.
+        overlays: one a photo, or none.
+    """
+
+    kind: str
+    masks: list[Path]
+    overlays: list[Path]
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace, photos: Sequence[Photo]) -> _Outputs:
+        output, overlay = arguments.output, arguments.overlay
+        if output is None and overlay is None:
+            output = overlay = os.curdir
+        kind = arguments.format or _kind_named(output or os.curdir)
+        labels = distinct_labels(photos)
+        masks, overlays = [], []
+        if output is not None:
+            names = [f"{label}{FORMATS[kind]}" for label in labels]
+            endings = FORMATS.values() if arguments.format is None else [FORMATS[kind]]
+            suffixes = sorted({Path(ending).suffix for ending in endings})
+            masks = files_for(output, "-o", names, suffixes)
+        if overlay is not None:
+            names = [f"{label}-everything.png" for label in labels]
+            overlays = files_for(overlay, "--overlay", names, tuple(PICTURES))
+        inputs = [photo.path for photo in photos if photo.path is not None]
+        inputs += [] if arguments.prompts is None else [arguments.prompts]
+        prepare([*masks, *overlays], inputs)
+        return cls(kind, [target.path for target in masks], [target.path for target in overlays])
+
+
+def _kind_named(output: str) -> str:
+    """Return the format that a file's suffix asks for."""
+    suffix = "" if is_folder(output) else Path(output).suffix.lower()
+    return {".svg": "svg", ".png": "png"}.get(suffix, "sa1b")
 
 
 def _generator(model: Model, arguments: argparse.Namespace) -> SamAutomaticMaskGenerator:
@@ -188,6 +291,7 @@ def _generator(model: Model, arguments: argparse.Namespace) -> SamAutomaticMaskG
             model,
             output_mode="uncompressed_rle",
             coarse_first=arguments.coarse_first,
+            memory_ceiling_bytes=arguments.memory_limit,
             **knobs,
         )
     except ValueError as error:
@@ -198,7 +302,7 @@ def write_masks(
     masks: list[LabelledMask],
     kind: str,
     path: Path,
-    photo: Path,
+    photo: Photo,
     size: tuple[int, int],
     tolerance: float = 1.0,
 ) -> None:
@@ -208,48 +312,82 @@ def write_masks(
         masks: of that photo.
         kind: one of ``FORMATS``.
         path: the file to write.
-        photo: the photo's file.
+        photo: the photo.
         size: ``(H, W)`` of the photo.
         tolerance: see ``labelme_document``.
+
+    Raises:
+        OSError: if the file cannot be written.
     """
     if kind == "png":
-        label_map_picture(masks, size).save(path, format="PNG")
+        save_picture(label_map_picture(masks, size), path)
         return
+    with written(path) as partial:
+        partial.write_text(_text(masks, kind, path, photo, size, tolerance), encoding="utf-8")
+
+
+def _text(
+    masks: list[LabelledMask],
+    kind: str,
+    path: Path,
+    photo: Photo,
+    size: tuple[int, int],
+    tolerance: float,
+) -> str:
     if kind == "svg":
-        path.write_text(svg_text(masks, size=size), encoding="utf-8")
-        return
+        return svg_text(masks, size=size)
     if kind == "sa1b":
-        document = sa1b_document(masks, file_name=photo.name, size=size)
-    elif kind == "coco":
-        document = coco_document(masks, file_name=photo.name, size=size)
-    else:
-        # LabelMe looks for the photo from the JSON file's folder.
-        name = os.path.relpath(photo.resolve(), path.resolve().parent)
-        document = labelme_document(
-            masks, file_name=Path(name).as_posix(), size=size, tolerance=tolerance
-        )
-    path.write_text(json.dumps(document) + "\n", encoding="utf-8")
+        return json_text(sa1b_document(masks, file_name=photo.file_name, size=size))
+    if kind == "coco":
+        return json_text(coco_document(masks, file_name=photo.file_name, size=size))
+    return json_text(
+        labelme_document(masks, file_name=_seen_from(path, photo), size=size, tolerance=tolerance)
+    )
+
+
+def _seen_from(path: Path, photo: Photo) -> str:
+    """Return a photo's path as LabelMe looks for it, from the JSON file's folder.
+
+    A link keeps its own name: what it points to may be called anything.
+    """
+    if photo.path is None:
+        return photo.name
+    there = photo.path.parent.resolve() / photo.path.name
+    with suppress(ValueError):  # on Windows, another drive cannot be reached from here
+        there = Path(os.path.relpath(there, path.parent.resolve()))
+    return there.as_posix()
 
 
 def run_evaluate(arguments: argparse.Namespace) -> int:
     """Measure IoU with a data set as the command line says."""
-    if arguments.limit is not None and arguments.limit < 1:
-        raise CommandLineError(f"--limit {arguments.limit}: expected a whole number from 1 up")
-    if arguments.dataset == "sa1b":
-        if arguments.annotations is not None or arguments.images is not None:
-            raise CommandLineError("--annotations and --images are for --dataset coco")
-        photos = read_sa1b(arguments.directory)
+    is_coco = arguments.dataset == "coco"
+    if not is_coco and (arguments.annotations is not None or arguments.images is not None):
+        raise CommandLineError("--annotations and --images are for --dataset coco")
+    inputs = [] if arguments.annotations is None else [arguments.annotations]
+    prepare(json_target(arguments.json), inputs)
+    failures = Failures()
+    skip = failures.skip()
+    if is_coco:
+        photos = read_coco(arguments.directory, arguments.annotations, arguments.images, skip=skip)
     else:
-        photos = read_coco(arguments.directory, arguments.annotations, arguments.images)
+        photos = read_sa1b(arguments.directory, skip=skip)
+    photos = photos[: arguments.limit]
     model = load_from(arguments)
-    scores = evaluate(model, photos[: arguments.limit], progress=progress_bar("photos"))
-    if arguments.json is not None:
-        arguments.json.write_text(
-            json.dumps({"objects": [asdict(score) for score in scores]}, indent=1) + "\n",
-            encoding="utf-8",
-        )
-    print(summary(scores), end="")
-    return 0
+    scores: list[ObjectScore] = []
+    show_progress = progress_bar("photos")
+    try:
+        for number, photo in enumerate(photos, start=1):
+            scores += evaluate(model, [photo], skip=skip)
+            if show_progress is not None:
+                show_progress(number, len(photos))
+    finally:
+        # Hours of work outlive Ctrl-C.
+        if arguments.json is not None and (scores or failures.entries):
+            objects = [asdict(score) for score in scores]
+            write_json(arguments.json, {"objects": objects, **failures.record()})
+    if arguments.json != "-":
+        show(summary(scores))
+    return FAILED if failures.entries else 0
 
 
 def summary(scores: list[ObjectScore]) -> str:
@@ -265,20 +403,3 @@ def summary(scores: list[ObjectScore]) -> str:
     ):
         lines.append(f"  {label:<34}{np.mean(values):.4f}")
     return "\n".join(lines) + "\n"
-
-
-def progress_bar(unit: str) -> Callable[[int, int], None] | None:
-    """Return a callback that draws a bar, or None where nobody watches."""
-    if not sys.stderr.isatty():
-        return None
-
-    def show(done: int, total: int) -> None:
-        filled = 30 * done // total
-        end = "\n" if done == total else ""
-        print(f"\r{'█' * filled:░<30} {done}/{total} {unit}", end=end, file=sys.stderr, flush=True)
-
-    return show
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)

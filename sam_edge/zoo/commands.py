@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from typing import Any
 
 from sam_edge.cli import CommandLineError, Subparsers, add_command, main
+from sam_edge.console import ERASE_LINE, say, show
 from sam_edge.errors import ModelNotFoundError
-from sam_edge.spec import MANIFEST_NAME, PRECISIONS
+from sam_edge.files import json_text
+from sam_edge.spec import PRECISIONS
 from sam_edge.zoo import named_model, pull, resolve
-from sam_edge.zoo.cache import bundle_path, checkpoint_path, is_complete
+from sam_edge.zoo.cache import bundle_path, kept_bundle, kept_checkpoint
 from sam_edge.zoo.table import BOXED, NamedModel, named_models
 
 EXAMPLES = """\
@@ -28,7 +29,7 @@ examples:
 
 environment:
   SAM_EDGE_CACHE   where files are kept
-  SAM_EDGE_MIRROR  a folder's address with the official files; what it sends is checked
+  SAM_EDGE_MIRROR  http(s) address of a folder with the official files; its bytes are checked
 """
 
 
@@ -72,22 +73,20 @@ def run_list(arguments: argparse.Namespace) -> int:
     """Print the table."""
     rows = [_row(model) for model in named_models().values()]
     if arguments.json:
-        print(json.dumps(rows, indent=2))
+        show(json_text(rows, indent=2))
         return 0
     for row in rows:
         size = f"{row['bytes'] / 1e6:,.0f} MB" if row["bytes"] else "-"
         here = row["bundles"] + (["checkpoint"] if row["checkpoint"] else [])
         columns = f"{row['name']:<11} {size:>9}  {row['licence']:<11} {row['title']:<53}"
-        print(columns, ", ".join(here) or "not here")
+        show(f"{columns} {', '.join(here) or 'not here'}")
     return 0
 
 
 def _row(model: NamedModel) -> dict[str, Any]:
     checkpoint = model.checkpoint
     bundles = ["in the box"] if model.name == BOXED else _bundles(model.name)
-    kept = None
-    if checkpoint is not None and is_complete(checkpoint, checkpoint_path(checkpoint)):
-        kept = str(checkpoint_path(checkpoint))
+    kept = None if checkpoint is None else kept_checkpoint(checkpoint)
     return {
         "name": model.name,
         "title": model.title,
@@ -95,32 +94,28 @@ def _row(model: NamedModel) -> dict[str, Any]:
         "url": checkpoint.url if checkpoint else None,
         "bytes": checkpoint.size if checkpoint else None,
         "sha256": checkpoint.sha256 if checkpoint else None,
-        "checkpoint": kept,
+        "checkpoint": None if kept is None else str(kept),
         "bundles": bundles,
     }
 
 
 def _bundles(name: str) -> list[str]:
-    return [
-        precision
-        for precision in PRECISIONS
-        if (bundle_path(name, precision) / MANIFEST_NAME).is_file()
-    ]
+    return [precision for precision in PRECISIONS if kept_bundle(name, precision) is not None]
 
 
 def run_pull(arguments: argparse.Namespace) -> int:
     """Fetch, and export if asked."""
     name = arguments.name
     if named_model(name).checkpoint is None:
-        print(f"{name} comes with the package: {resolve(name)}", file=sys.stderr)
+        say(f"{name} comes with the package: {resolve(name)}")
         return 0
     bundle = bundle_path(name, arguments.export) if arguments.export else None
-    if bundle is not None and (bundle / MANIFEST_NAME).is_file():
-        print(bundle)
+    if bundle is not None and kept_bundle(name, arguments.export) is not None:
+        show(f"{bundle}")
         return 0
     checkpoint = pull(name, TransferBar() if sys.stderr.isatty() else None)
     if bundle is None:
-        print(checkpoint)
+        show(f"{checkpoint}")
         return 0
     # By its command, because the exporter sits above this package and may not be installed.
     return main(["export", str(checkpoint), "-o", str(bundle), "--precision", arguments.export])
@@ -129,17 +124,17 @@ def run_pull(arguments: argparse.Namespace) -> int:
 def run_path(arguments: argparse.Namespace) -> int:
     """Print where it is."""
     if not arguments.checkpoint:
-        print(resolve(arguments.name))
+        show(f"{resolve(arguments.name)}")
         return 0
     checkpoint = named_model(arguments.name).checkpoint
     if checkpoint is None:
         raise CommandLineError(f"{arguments.name} is a bundle in the box; leave out --checkpoint")
-    path = checkpoint_path(checkpoint)
-    if not is_complete(checkpoint, path):
+    path = kept_checkpoint(checkpoint)
+    if path is None:
         raise ModelNotFoundError(
             f"{arguments.name} is not here yet; get it with: sam-edge models pull {arguments.name}"
         )
-    print(path)
+    show(f"{path}")
     return 0
 
 
@@ -159,14 +154,14 @@ class TransferBar:
         if done < total and now - self._drawn < 0.1:
             return
         self._drawn = now
-        print(f"\r\033[K{self.text(done, total, now)}", end="", file=sys.stderr, flush=True)
+        print(f"{ERASE_LINE}{self.text(done, total, now)}", end="", file=sys.stderr, flush=True)
         if done == total:
             print(file=sys.stderr)
 
     def text(self, done: int, total: int, now: float) -> str:
         """Return the bar as one line."""
         rate = (done - (self._first or 0)) / max(now - self._began, 1e-9)
-        filled = 30 * done // total
+        filled = 30 * done // max(total, 1)
         line = f"{'█' * filled:░<30} {done / 1e6:.0f}/{total / 1e6:.0f} MB"
         if rate > 0:
             line += f"  {rate / 1e6:.1f} MB/s"

@@ -26,7 +26,19 @@ with replacing(Path(sys.argv[1])) as partial:
 """
 
 
-def test_a_killed_writer_leaves_the_old_file_and_the_next_cleans_up(tmp_path):
+WRITE = """
+import sys
+from pathlib import Path
+from sam_edge.files import write_text
+write_text(Path(sys.argv[1]), sys.argv[2])
+"""
+
+
+def write_in_a_new_process(target, text):
+    subprocess.run([sys.executable, "-c", WRITE, str(target), text], check=True)
+
+
+def test_a_killed_writer_leaves_the_old_file_and_the_next_run_cleans_up(tmp_path):
     target = tmp_path / "mask.png"
     target.write_text("old")
     with subprocess.Popen(
@@ -34,12 +46,12 @@ def test_a_killed_writer_leaves_the_old_file_and_the_next_cleans_up(tmp_path):
     ) as writer:
         writer.stdout.readline()
         assert len(list(tmp_path.iterdir())) == 2
-        write_text(target, "of another, who leaves the living one's file alone")
+        write_in_a_new_process(target, "of another, who leaves the living one's file alone")
         assert len(list(tmp_path.iterdir())) == 2
         writer.kill()
     assert target.read_text().startswith("of another")
-    write_text(target, "new")
-    assert [path.name for path in tmp_path.iterdir()] == ["mask.png"]
+    write_in_a_new_process(tmp_path / "any.txt", "new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["any.txt", "mask.png"]
 
 
 def test_threads_may_replace_one_file_at_once(tmp_path):

@@ -110,8 +110,11 @@ RESULTS = [
 ]
 
 
-@pytest.mark.parametrize(("content", "label"), [(DATA_SET, "cat"), (RESULTS, "3")])
-def test_a_detectors_boxes_become_masks(run, tmp_path, content, label):
+@pytest.mark.parametrize(
+    ("content", "label", "score"),
+    [(DATA_SET, "cat", 0.95), (RESULTS, "3", 0.5)],  # a detector's own score is kept
+)
+def test_a_detectors_boxes_become_masks(run, tmp_path, content, label, score):
     (tmp_path / "boxes.json").write_text(json.dumps(content))
     run("everything", "photo_7.png", "--prompts", "boxes.json", "--format", "coco", "-o", "o.json")
     document = json.loads((tmp_path / "o.json").read_text())
@@ -120,17 +123,20 @@ def test_a_detectors_boxes_become_masks(run, tmp_path, content, label):
     for annotation in document["annotations"]:
         mask = decode_rle(from_coco_rle(annotation["segmentation"]))
         middles.append([axis.mean() for axis in np.nonzero(mask)])
-        assert annotation["score"] == pytest.approx(0.95)
+        assert annotation["predicted_iou"] == pytest.approx(0.95)
     assert np.allclose(middles, [[49.5, 39.5], [49.6, 180]], atol=1)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"images": []}, "is no COCO JSON of boxes: KeyError 'annotations'"),
-        ([1, 2], "is no COCO JSON of boxes"),
+        ({"images": []}, "is no COCO JSON of boxes: there is no 'annotations'"),
+        ([1, 2], "box 0: expected an object, got 1"),
         ([{**RESULTS[0], "bbox": [1, 2, 0, 4]}], "x0 < x1"),
-        ([{**RESULTS[0], "image_id": 1}, {**RESULTS[0], "image_id": 2}], r"no box of photo_7\.png"),
+        (
+            [{**RESULTS[0], "image_id": 1}, {**RESULTS[0], "image_id": 2}],
+            r"no image_id that names photo_7\.png",
+        ),
     ],
 )
 def test_detections_that_say_nothing_of_the_photo_are_refused(tmp_path, content, message):
@@ -167,5 +173,3 @@ def test_evaluate_prints_mean_ious(run, tmp_path, capsys):
 def test_evaluate_refuses_flags_of_the_other_data_set(run):
     with pytest.raises(CommandLineError, match="are for --dataset coco"):
         run("evaluate", "--dataset", "sa1b", ".", "--images", "x")
-    with pytest.raises(CommandLineError, match="--limit 0"):
-        run("evaluate", "--dataset", "sa1b", ".", "--limit", "0")
