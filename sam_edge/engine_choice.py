@@ -1,19 +1,24 @@
 """Which engine was measured to be the faster one here, for a bundle and a precision.
 
 ``sam-edge bench run`` writes what it found; ``runtime="auto"`` reads it. The file is a hint about
-speed: masks are the same either way, so a file that is missing or damaged means "not known".
+speed: masks are the same either way, so a file that is missing or damaged means "not known", and a
+cache that cannot be written means that nothing is remembered.
 """
 
 from __future__ import annotations
 
-import json
+import logging
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from sam_edge.files import replacing
+from sam_edge.errors import JsonFileError
+from sam_edge.files import json_text, read_json, write_text
 from sam_edge.spec import ModelSpec
 from sam_edge.zoo.cache import cache_directory
 from sam_edge_runtimes import ENGINES
+
+logger = logging.getLogger("sam_edge")
 
 FILE_NAME = "fastest_engine.json"
 
@@ -29,19 +34,24 @@ def remember_fastest(spec: ModelSpec, seconds: Mapping[str, float]) -> str:
 
     Args:
         spec: the bundle's.
-        seconds: engine -> time of the same work on it.
+        seconds: engine -> time of the same work on it; one that is not finite counts as no time.
 
     Returns:
         The faster engine.
 
     Raises:
-        OSError: if the cache cannot be written.
+        ValueError: if no engine has a time.
     """
-    engine = min(seconds, key=lambda name: seconds[name])
-    path = _path()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as partial:
-        partial.write_text(json.dumps({**_known(), _key(spec): engine}, indent=1) + "\n", "utf-8")
+    times = {time: name for name, time in seconds.items() if math.isfinite(time)}
+    if not times:
+        raise ValueError(f"no engine has a time: {dict(seconds)}")
+    engine = times[min(times)]
+    try:
+        path = _path()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, json_text({**_known(), _key(spec): engine}, indent=1))
+    except OSError as error:
+        logger.debug("%s is not remembered: %s", engine, error)
     return engine
 
 
@@ -55,8 +65,8 @@ def _key(spec: ModelSpec) -> str:
 
 def _known() -> dict[str, str]:
     try:
-        content = json.loads(_path().read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        content = read_json(_path())
+    except (OSError, JsonFileError):
         return {}
     if not isinstance(content, dict):
         return {}

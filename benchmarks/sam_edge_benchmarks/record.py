@@ -6,14 +6,15 @@ once, and whoever shows a record escapes its strings.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sam_edge.files import replacing
+from sam_edge.errors import JsonFileError
+from sam_edge.files import json_text, read_json, write_text
+from sam_edge.text import printable, shown
 from sam_edge_benchmarks.errors import RecordError
 from sam_edge_benchmarks.work import Work
 
@@ -147,10 +148,8 @@ class Record:
 
 def write_record(record: Record, path: Path) -> None:
     """Write a record whole or not at all."""
-    text = json.dumps({"kind": KIND, "schema": SCHEMA, **asdict(record)}, indent=1)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as partial:
-        partial.write_text(text + "\n", encoding="utf-8")
+    write_text(path, json_text({"kind": KIND, "schema": SCHEMA, **asdict(record)}, indent=1))
 
 
 def read_record(path: Path) -> Record:
@@ -163,24 +162,20 @@ def read_record(path: Path) -> Record:
     if path.stat().st_size > MAX_BYTES:
         raise RecordError(f"{path} has {path.stat().st_size} bytes; no record is that large")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise RecordError(f"{path} is not JSON: {' '.join(str(error).split())[:200]}") from error
+        content = read_json(path)
+    except JsonFileError as error:
+        raise RecordError(str(error)) from error
     if not isinstance(content, dict) or content.get("kind") != KIND:
         raise RecordError(f"{path} is no benchmark record; make one with: sam-edge bench run")
     if content.get("schema") != SCHEMA:
         raise RecordError(
-            f"{path} has record schema {str(content.get('schema'))[:20]}, this sam-edge reads "
+            f"{path} has record schema {shown(content.get('schema'))}, this sam-edge reads "
             f"{SCHEMA}; use the sam-edge that wrote it, or measure again"
         )
     try:
         return _record(content)
     except (KeyError, TypeError, ValueError) as error:
-        raise RecordError(f"{path}: {str(error)[:200]}") from error
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not a JSON number")
+        raise RecordError(f"{path}: {printable(str(error))[:200]}") from error
 
 
 def _record(content: Mapping[str, Any]) -> Record:

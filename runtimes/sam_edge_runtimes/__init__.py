@@ -1,7 +1,8 @@
 """Engines behind one small protocol. They know tensors, not images.
 
 An engine is imported when its first session opens, so that this package costs nothing to import
-and an engine that is not installed is missed only by who asks for it.
+and an engine that is not installed is missed only by who asks for it. It is imported through
+``import_engine``, which keeps it from reporting to its maker.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from pathlib import Path
 from sam_edge_runtimes.errors import EngineError, MissingDependencyError
 from sam_edge_runtimes.memory import give_back_freed
 from sam_edge_runtimes.session import DeferredSession, Float32, Session, ShapedSession
+from sam_edge_runtimes.telemetry import import_engine, switch_off_telemetry
+from sam_edge_runtimes.threads import thread_limit
 
 __all__ = [
     "ENGINES",
@@ -25,7 +28,9 @@ __all__ = [
     "ShapedSession",
     "choose_engine",
     "engine_version",
+    "import_engine",
     "open_session",
+    "switch_off_telemetry",
 ]
 
 ENGINES: Mapping[str, str] = {"onnxruntime": "cpu", "openvino": "openvino"}
@@ -76,7 +81,8 @@ def open_session(
     Args:
         engine: one of ``ENGINES``.
         path: the ONNX file.
-        threads: how many the engine may use for one run; None leaves it the choice.
+        threads: how many the engine may use for one run; None leaves it the choice, up to the
+            cores that this process may use (see ``thread_limit``).
         input_shapes: the graph's inputs as on disk, dynamic dimensions by name.
         fixed: dynamic dimensions to fix while opening, name -> size; an engine that knows a
             dimension plans its memory and picks its kernels once.
@@ -91,10 +97,11 @@ def open_session(
         MissingDependencyError: if the engine is not installed.
     """
     choose_engine(engine)
+    import_engine(engine)  # before its adapter, which imports it plainly
     adapter = importlib.import_module(f"sam_edge_runtimes.{engine}")
     session: Session = adapter.open_graph(
         path,
-        threads=threads,
+        threads=thread_limit() if threads is None else threads,
         input_shapes=input_shapes or {},
         fixed=fixed or {},
         pack_weights=pack_weights,
@@ -107,5 +114,5 @@ def open_session(
 
 def engine_version(engine: str) -> str:
     """Return the version of an installed engine, for records."""
-    version: str = importlib.import_module(engine).__version__
+    version: str = import_engine(engine).__version__
     return version

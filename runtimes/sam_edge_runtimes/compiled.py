@@ -68,7 +68,7 @@ def processor() -> str:
 
 def is_whole(entry: Path) -> bool:
     """Whether an entry is there, is this user's, and holds the very bytes that were written."""
-    if not entry.is_dir():
+    if not os.path.isdir(entry):  # pathlib's raises where the name is too long
         return False
     if not (is_ours(entry) and is_ours(entry.parent)):
         logger.debug("%s is not used: another user could have written it", entry)

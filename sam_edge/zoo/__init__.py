@@ -8,9 +8,10 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sam_edge.errors import ModelNotFoundError
-from sam_edge.spec import MANIFEST_NAME, PRECISIONS
-from sam_edge.zoo.cache import bundle_path, checkpoint_path, is_complete
+from sam_edge.errors import ModelNotFoundError, SamEdgeError
+from sam_edge.spec import PRECISIONS
+from sam_edge.text import printable
+from sam_edge.zoo.cache import CacheError, checkpoint_path, kept_bundle, kept_checkpoint
 from sam_edge.zoo.table import BOXED, NamedModel, named_models
 
 if TYPE_CHECKING:
@@ -23,39 +24,41 @@ def resolve(model: str | PathLike[str] | None = None) -> Path:
     Args:
         model: the bundle's directory; or a name, alone (``vit_b``) or with a precision
             (``vit_b-int8``), whose export is in the cache; None means the model in the box. A
-            directory goes before a name.
+            directory goes before a name, and ``~`` is the user's home.
 
     Raises:
         ModelNotFoundError: if there is none; the message says how to get it.
     """
     if model is None:
         return _boxed()
-    path = Path(model)
-    if path.is_dir():
-        return path
-    if str(model) == BOXED:
+    text = os.fspath(model)
+    path = os.path.expanduser(text)
+    if os.path.isdir(path):  # False, too, for a path that no file system takes
+        return Path(path)
+    if text == BOXED:
         return _boxed()
-    name, wanted = _split(str(model))
+    name, wanted = _split(text)
     if name is None:
         names = ", ".join(named_models())
         raise ModelNotFoundError(
-            f"{model} is neither a bundle's folder nor one of {names}; make a bundle with: "
-            "sam-edge export CHECKPOINT -o BUNDLE"
+            f"{_shown(text) or repr(text)} is neither a bundle's folder nor one of {names}; make a "
+            "bundle with: sam-edge export CHECKPOINT -o BUNDLE"
         )
     for precision in wanted:
-        bundle = bundle_path(name, precision)
-        if (bundle / MANIFEST_NAME).is_file():
+        bundle = kept_bundle(name, precision)
+        if bundle is not None:
             return bundle
     raise ModelNotFoundError(
-        f"{model} is not here yet; get it with: sam-edge models pull {name} --export {wanted[0]}"
+        f"{text} is not here yet; get it with: sam-edge models pull {name} --export {wanted[0]}"
     )
 
 
 def pull(name: str, progress: Progress | None = None) -> Path:
     """Return a named checkpoint's file, downloaded and checked if it is not in the cache.
 
-    The official source is asked, or the mirror that ``SAM_EDGE_MIRROR`` names: a folder's address,
-    which holds files under their official names. A mirror is not trusted, its bytes are checked.
+    The official source is asked, or the mirror that ``SAM_EDGE_MIRROR`` names: an http or https
+    address of a folder that holds files under their official names. Its user, password and query
+    are sent along and never shown. A mirror is not trusted, its bytes are checked.
 
     Args:
         name: as ``sam-edge models list`` prints it.
@@ -63,18 +66,19 @@ def pull(name: str, progress: Progress | None = None) -> Path:
 
     Raises:
         ModelNotFoundError: if nobody knows the name, or it has no checkpoint to fetch.
+        CacheError: if there is no place for a cache, or it cannot be written.
         ChecksumError: if the content is wrong.
         DownloadError: if the file cannot be had.
-        OSError: if the disk is full or cannot be written.
     """
     model = named_model(name)
     checkpoint = model.checkpoint
     if checkpoint is None:
         raise ModelNotFoundError(f"{name} comes with the package; there is nothing to fetch")
+    if (kept := kept_checkpoint(checkpoint)) is not None:
+        return kept
     target = checkpoint_path(checkpoint)
-    if is_complete(checkpoint, target):
-        return target
-    from sam_edge.zoo.download import download  # urllib and ssl, which most programs never need
+    # urllib and ssl, which most programs never need
+    from sam_edge.zoo.download import download, in_folder
 
     url, mirror = checkpoint.url, os.environ.get("SAM_EDGE_MIRROR")
     if mirror:
@@ -83,8 +87,18 @@ def pull(name: str, progress: Progress | None = None) -> Path:
                 f"{name} has no published sha256, so a mirror's file could not be checked; unset "
                 "SAM_EDGE_MIRROR to fetch it from its official source"
             )
-        url = f"{mirror.rstrip('/')}/{checkpoint.file}"
-    return download(url, target, size=checkpoint.size, sha256=checkpoint.sha256, progress=progress)
+        url = in_folder(mirror, checkpoint.file)
+    try:
+        return download(
+            url, target, size=checkpoint.size, sha256=checkpoint.sha256, progress=progress
+        )
+    except SamEdgeError:
+        raise
+    except OSError as error:
+        reason = error.strerror or error
+        raise CacheError(
+            f"{target.parent}: {reason}; name a folder that can be written in SAM_EDGE_CACHE"
+        ) from error
 
 
 def named_model(name: str) -> NamedModel:
@@ -97,7 +111,7 @@ def named_model(name: str) -> NamedModel:
         return named_models()[name]
     except KeyError:
         raise ModelNotFoundError(
-            f"{name!r} is not a model's name; expected one of {', '.join(named_models())}"
+            f"{_shown(name)!r} is not a model's name; expected one of {', '.join(named_models())}"
         ) from None
 
 
@@ -107,7 +121,12 @@ def _boxed() -> Path:
 
 def _split(text: str) -> tuple[str | None, tuple[str, ...]]:
     """Take ``vit_b-int8`` apart: the name, None if unknown, and the precisions it allows."""
-    name, _, precision = text.partition("-")
-    if name not in named_models() or (precision and precision not in PRECISIONS):
+    name, dash, precision = text.partition("-")
+    if name == BOXED or name not in named_models() or (dash and precision not in PRECISIONS):
         return None, ()
-    return name, (precision,) if precision else PRECISIONS
+    return name, (precision,) if dash else PRECISIONS
+
+
+def _shown(name: str) -> str:
+    """Return a name as a message shows it: printable, its beginning if it is long."""
+    return printable(name if len(name) <= 100 else f"{name[:100]}...")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from urllib.parse import urlsplit
+
+from sam_edge.errors import JsonFileError
+from sam_edge.files import parse_json
 
 TABLE = files("sam_edge.zoo") / "models.json"
 
@@ -46,13 +48,21 @@ class NamedModel:
 
 @cache
 def named_models() -> dict[str, NamedModel]:
-    """Return the table by name, smallest model first."""
-    return {
-        name: NamedModel(
-            name,
-            row["title"],
-            row["licence"],
-            Checkpoint(row["url"], row["size"], row["sha256"]) if "url" in row else None,
-        )
-        for name, row in json.loads(TABLE.read_text(encoding="utf-8")).items()
-    }
+    """Return the table by name, smallest model first.
+
+    Raises:
+        JsonFileError: if the installed file is damaged.
+    """
+    rows = parse_json(TABLE.read_bytes(), str(TABLE))
+    try:
+        return {
+            name: NamedModel(
+                name,
+                row["title"],
+                row["licence"],
+                Checkpoint(row["url"], row["size"], row["sha256"]) if "url" in row else None,
+            )
+            for name, row in rows.items()
+        }
+    except (AttributeError, KeyError, TypeError) as error:
+        raise JsonFileError(f"{TABLE} is no table of models; install sam-edge again") from error

@@ -7,12 +7,12 @@ An encoder of photo frames opens with the photo, whose size it is opened for.
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import Any
 
 from sam_edge_benchmarks.subjects.engine_model import ModelSubject
 from sam_edge_benchmarks.work import Request
+from sam_edge_runtimes import import_engine
 
 
 def import_libraries(request: Request) -> None:
@@ -21,7 +21,7 @@ def import_libraries(request: Request) -> None:
 
     import sam_edge  # noqa: F401
 
-    importlib.import_module(request.backend)
+    import_engine(request.backend)
 
 
 def load(request: Request) -> ModelSubject:

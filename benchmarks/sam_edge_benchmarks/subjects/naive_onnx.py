@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import sam_edge_benchmarks.subjects.official as official
 from sam_edge_benchmarks.work import Opaque, Request
+from sam_edge_runtimes import engine_version, import_engine
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,8 +29,9 @@ ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
 def import_libraries(request: Request) -> None:
     """Import what a script of the notebook's kind imports."""
     import numpy  # noqa: F401
-    import onnxruntime  # noqa: F401
     import PIL.Image  # noqa: F401
+
+    import_engine("onnxruntime")
 
 
 def load(request: Request) -> NaiveOnnx:
@@ -41,8 +43,7 @@ class NaiveOnnx:
     """The notebook's flow. Preprocessing is ours: the encoder's graph holds none."""
 
     def __init__(self, request: Request) -> None:
-        import onnxruntime
-
+        onnxruntime = import_engine("onnxruntime")
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         if request.threads is not None:
@@ -59,9 +60,7 @@ class NaiveOnnx:
 
     def device(self) -> dict[str, Any]:
         """Name what it runs on."""
-        import onnxruntime
-
-        version = onnxruntime.__version__
+        version = engine_version("onnxruntime")
         return {"name": "onnxruntime", "version": version, "threads": self._threads}
 
     def preprocess(self, photo: RgbImage) -> Opaque:

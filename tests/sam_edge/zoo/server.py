@@ -26,6 +26,10 @@ class Behaviour:
     loop: bool = False
     shift_ranges: bool = False
     slow: float = 0.0  # seconds between pieces
+    piece: int = 4096  # bytes
+    location: str | None = None  # where every request is sent on to
+    body_of_redirect: int = 0  # bytes, which come at one piece every tenth of a second
+    headers: list[dict[str, str]] = field(default_factory=list)  # of each request
     requests: list[str] = field(default_factory=list)
 
 
@@ -41,11 +45,16 @@ def serving(behaviour: Behaviour) -> Iterator[str]:
 
         def do_GET(self):
             self.close_connection = True
+            behaviour.headers.append(dict(self.headers))
+            location = behaviour.location
             if behaviour.loop or (behaviour.redirect and "moved" not in self.path):
+                location = f"/moved{'' if behaviour.loop else self.path}"
+            if location is not None:
                 self.send_response(302)
-                self.send_header("Location", f"/moved{'' if behaviour.loop else self.path}")
-                self.send_header("Content-Length", "0")
+                self.send_header("Location", location)
+                self.send_header("Content-Length", str(behaviour.body_of_redirect))
                 self.end_headers()
+                self.send(bytes(behaviour.body_of_redirect), 0.1)
                 return
             asked = self.headers.get("Range", "")
             behaviour.requests.append(asked)
@@ -75,21 +84,25 @@ def serving(behaviour: Behaviour) -> Iterator[str]:
             self.send_header("Content-Length", str(len(body) - start if length is None else length))
             self.end_headers()
             end = len(body) if behaviour.cut_after is None else start + behaviour.cut_after
-            piece = 4096
-            for at in range(start, min(end, len(body)), piece):
-                stall = behaviour.stall_once_after
-                if stall is not None and at - start >= stall:
-                    behaviour.stall_once_after = None
-                    time.sleep(3)
-                    return
+            body = body[start:end]
+            if behaviour.stall_once_after is not None:
+                self.send(body[: behaviour.stall_once_after], 0)
+                behaviour.stall_once_after = None
+                time.sleep(3)
+                return
+            self.send(body, behaviour.slow)
+
+        def send(self, content, pause):
+            piece = behaviour.piece
+            for at in range(0, len(content), piece):
                 try:
-                    self.wfile.write(body[at : min(at + piece, end)])
+                    self.wfile.write(content[at : at + piece])
                 except OSError:
                     return
-                time.sleep(behaviour.slow)
+                time.sleep(pause)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"

@@ -192,12 +192,6 @@ def test_another_range_than_asked_for_is_not_believed(target):
     assert partial_of(target).read_bytes() == CONTENT[:100]
 
 
-def test_a_folder_on_disk_is_a_mirror_too(tmp_path, target):
-    (tmp_path / "model.pth").write_bytes(CONTENT)
-    fetch(tmp_path.as_uri(), target)
-    assert target.read_bytes() == CONTENT
-
-
 CHILD = """
 import sys
 from pathlib import Path
