@@ -26,8 +26,8 @@ import torch
 
 import sam_edge
 from sam_edge.automatic import SamAutomaticMaskGenerator
-from sam_edge.everything.evaluate import iou
 from sam_edge.image import RgbImage, read_image
+from sam_edge.masks.quality import iou
 from sam_edge_benchmarks.subjects.nano import official_nano
 from sam_edge_export.pipeline import export_bundle
 from sam_edge_export.verify import photos_in

@@ -389,8 +389,10 @@ def save(name: str, variant: str, table: list[Row]) -> None:
 def run_whole(request: dict[str, Any]) -> dict[str, Any]:
     """Open both graphs, encode a photo, decode a click, twice."""
     import sam_edge
-    from sam_edge.model import Model, graph_opener
-    from sam_edge.spec import IMAGE_ENCODER, PROMPT_ENCODER_MASK_DECODER, read_spec
+    from sam_edge.bundle import read_spec
+    from sam_edge.loading import graph_opener
+    from sam_edge.model import Model
+    from sam_edge.spec import IMAGE_ENCODER, PROMPT_ENCODER_MASK_DECODER
 
     directory, engine, cache = Path(request["whole"]), request["engine"], request["cache"]
     threads = request["threads"]

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from sam_edge.automatic import SamAutomaticMaskGenerator
     from sam_edge.embedding import ImageEmbedding
     from sam_edge.errors import SamEdgeError
-    from sam_edge.model import Model, Segmentation, Segmenter, load_model
+    from sam_edge.loading import load_model
+    from sam_edge.model import Model
     from sam_edge.predictor import SamPredictor
     from sam_edge.prompts import Box, PointLabel, Prompt
+    from sam_edge.segmenter import Segmentation, Segmenter
 
 __all__ = [
     "Box",
@@ -46,9 +48,9 @@ _HOMES = {
     "SamAutomaticMaskGenerator": "automatic",
     "SamEdgeError": "errors",
     "SamPredictor": "predictor",
-    "Segmentation": "model",
-    "Segmenter": "model",
-    "load_model": "model",
+    "Segmentation": "segmenter",
+    "Segmenter": "segmenter",
+    "load_model": "loading",
 }
 
 

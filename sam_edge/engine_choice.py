@@ -12,10 +12,10 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
+from sam_edge.cache import cache_directory
 from sam_edge.errors import JsonFileError
 from sam_edge.files import json_text, read_json, write_text
 from sam_edge.spec import ModelSpec
-from sam_edge.zoo.cache import cache_directory
 from sam_edge_runtimes import ENGINES
 
 logger = logging.getLogger("sam_edge")

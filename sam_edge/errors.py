@@ -17,6 +17,7 @@ __all__ = [
     "ModelNotFoundError",
     "PromptError",
     "SamEdgeError",
+    "UnwritableError",
 ]
 
 
@@ -50,6 +51,10 @@ class ModelNotFoundError(SamEdgeError, FileNotFoundError):
 
 class JsonFileError(SamEdgeError, ValueError):
     """A file that holds no JSON, or numbers that nothing can be done with."""
+
+
+class UnwritableError(SamEdgeError, OSError):
+    """A place that nothing can be written to."""
 
 
 class ImageNotSetError(SamEdgeError, RuntimeError):

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sam_edge.errors import JsonFileError
+from sam_edge.errors import JsonFileError, UnwritableError
 from sam_edge.text import printable
 from sam_edge_runtimes.locks import create_locked, remove_if_dead
 
@@ -60,6 +60,25 @@ def replacing(path: Path) -> Iterator[Path]:
         if sys.platform != "win32":
             os.close(descriptor)
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """Write a file through ``replacing``; an error names the file, not its partial.
+
+    Raises:
+        UnwritableError: if it cannot be written: the disk is full, or the folder went away.
+    """
+    try:
+        with replacing(path) as partial:
+            yield partial
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def unwritable(path: Path, error: OSError) -> UnwritableError:
+    """Return an error that names a file as the user knows it."""
+    return UnwritableError(f"{path} cannot be written: {error.strerror or error}")
 
 
 def write_text(path: Path, text: str) -> None:

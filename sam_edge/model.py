@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import prod
-from os import PathLike
-from pathlib import Path
 from pickle import PicklingError
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sam_edge.embedding import ImageEmbedding
-from sam_edge.errors import ManifestError
 from sam_edge.image import (
     ImageLike,
     photo_sha256,
@@ -32,95 +27,18 @@ from sam_edge.prompts import (
     mask_logits,
     sparse_prompts,
 )
-from sam_edge.spec import (
-    IMAGE_ENCODER,
-    PROMPT_ENCODER_MASK_DECODER,
-    ModelSpec,
-    checked_digest,
-    read_spec,
-)
+from sam_edge.segmenter import MEMORY_LIMIT, Segmentation
+from sam_edge.spec import ModelSpec
 from sam_edge_runtimes import (
-    ENGINES,
-    DeferredSession,
     EngineError,
     Float32,
-    MissingDependencyError,
     Session,
-    ShapedSession,
-    choose_engine,
-    open_session,
 )
-from sam_edge_runtimes.cpu import saturates_here
 
 logger = logging.getLogger("sam_edge")
 
 PROMPTS_PER_CALL = 8
 """A larger batch takes more memory and is hardly faster a prompt."""
-
-MEMORY_LIMIT = 512 * 2**20
-"""What decoding one photo's prompts may take beside the model and the photo, in bytes."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Segmentation:
-    """What one prompt selects.
-
-    Attributes:
-        masks: ``(M, H, W)`` bool in the photo's pixels; M is 3 for ``multimask=True``, else 1.
-        scores: ``(M,)`` float32, the model's own estimate of each mask's IoU.
-        low_res_logits: ``(M, S/4, S/4)`` float32; give one back as ``mask=`` to refine it.
-    """
-
-    masks: NDArray[np.bool_]
-    scores: Float32
-    low_res_logits: Float32
-
-    @property
-    def best(self) -> NDArray[np.bool_]:
-        """The mask with the highest score, ``(H, W)`` bool."""
-        best: NDArray[np.bool_] = self.masks[int(np.argmax(self.scores))]
-        return best
-
-
-class Segmenter(Protocol):
-    """What can turn prompts into masks: a bundle on an engine, or the PyTorch reference."""
-
-    @property
-    def spec(self) -> ModelSpec:
-        """What the model is."""
-        ...
-
-    def encode_image(self, image: ImageLike) -> ImageEmbedding:
-        """Encode a photo once, for any number of prompts."""
-        ...
-
-    def decode(
-        self,
-        embedding: ImageEmbedding,
-        points: ArrayLike | None = None,
-        labels: ArrayLike | None = None,
-        box: Box | Iterable[float] | None = None,
-        mask: NDArray[Any] | None = None,
-        multimask: bool = True,
-    ) -> Segmentation:
-        """Segment one object."""
-        ...
-
-    def decode_batch(
-        self, embedding: ImageEmbedding, prompts: Sequence[Prompt], multimask: bool = True
-    ) -> list[Segmentation]:
-        """Segment many objects of one photo."""
-        ...
-
-    def decode_each(
-        self,
-        embedding: ImageEmbedding,
-        prompts: Sequence[Prompt],
-        multimask: bool = True,
-        memory_limit: int = MEMORY_LIMIT,
-    ) -> Iterator[tuple[int, Segmentation]]:
-        """Segment many objects of one photo without keeping their masks."""
-        ...
 
 
 class Model:
@@ -157,6 +75,8 @@ class Model:
                 "this model was made from open sessions, which cannot leave their process; "
                 "pickle one that load_model opened"
             )
+        from sam_edge.loading import load_model  # which makes models of this class
+
         return load_model, self._opened_by
 
     def encode_image(self, image: ImageLike) -> ImageEmbedding:
@@ -351,151 +271,3 @@ class Model:
             threshold=self.spec.mask_threshold,
         )
         return Segmentation(masks, scores.copy(), logits.copy())
-
-
-def load_model(
-    model: str | PathLike[str] | None = None,
-    runtime: str = "auto",
-    threads: int | None = None,
-    memory: str = "normal",
-    cache: bool = True,
-) -> Model:
-    """Open a model.
-
-    Args:
-        model: a bundle's directory, or a name that ``sam-edge models list`` shows, with or without
-            a precision (``vit_b``, ``vit_b-fp16``); None means the model in the box.
-        runtime: ``onnxruntime``, ``openvino``, or ``auto``: the one that ``sam-edge bench run``
-            measured to be faster here, else the first of them installed. The model says which as
-            ``model.engine``.
-        threads: how many threads one call may use; None leaves it to the engine, up to the cores
-            that this process may use.
-        memory: ``normal``, or ``low`` to open the encoder for each photo and close it after: its
-            memory is then free while masks are decoded, at the price of opening it every time.
-            ``auto`` is then ONNX Runtime where it is installed, which needs less.
-        cache: keep what the engine makes of the graphs in the user's cache, so that the model opens
-            faster the next time; it takes as much disk as the float32 weights, four times that at
-            most where a bundle encodes photo frames of many sizes.
-
-    Raises:
-        ModelNotFoundError: if there is no such directory, or a named model is not here yet.
-        ManifestError: if the bundle cannot be trusted; when a graph is first used,
-            ``ChecksumError`` if its bytes are not those promised.
-        EngineError: if its integers cannot be computed exactly on this CPU.
-        MissingDependencyError: if the engine is not installed.
-        ValueError: if an argument has no meaning.
-    """
-    from sam_edge.zoo import resolve
-
-    if memory not in ("normal", "low"):
-        raise ValueError(f"memory is 'normal' or 'low', got {memory!r}")
-    if threads is not None and threads < 1:
-        raise ValueError(f"threads must be at least 1, got {threads}")
-    directory = resolve(model).absolute()
-    spec = read_spec(directory)
-    if spec.decoder != "native":
-        raise ManifestError(
-            f"{directory} has the {spec.decoder} decoder, which is for clients of the official "
-            "ONNX notebook; export the checkpoint with --decoder native"
-        )
-    engine = _engine(runtime, spec, memory)
-    _check_products(spec)
-    logger.info("%s runs on %s", directory, engine)
-
-    opener = partial(
-        graph_opener,
-        directory,
-        spec,
-        engine=engine,
-        threads=threads,
-        shrink=memory == "low",  # of the decoder, which stays open
-        cache=cache,
-    )
-    encoder = DeferredSession(
-        opener(role=IMAGE_ENCODER),
-        keep=memory == "normal",
-    )
-    decoder = DeferredSession(opener(role=PROMPT_ENCODER_MASK_DECODER))
-    return Model(spec, encoder, decoder, engine, (str(directory), engine, threads, memory, cache))
-
-
-def graph_opener(
-    directory: Path,
-    spec: ModelSpec,
-    role: str,
-    engine: str,
-    threads: int | None,
-    *,
-    shrink: bool = False,
-    cache: bool = True,
-) -> Callable[[], Session]:
-    """Return what opens one graph of a bundle as ``Model`` runs it.
-
-    Args:
-        directory: the bundle's.
-        spec: its manifest.
-        role: as in the manifest.
-        engine: an installed one.
-        threads: how many one run may use; None leaves it to the engine.
-        shrink: give the engine's working memory back after each run.
-        cache: as in ``load_model``.
-
-    Raises:
-        ManifestError: if the bundle has no such graph for the engine.
-        ChecksumError: by what is returned, at its first call, if the graph's bytes are not those
-            that the manifest promises.
-    """
-    from sam_edge.zoo.cache import compiled_directory
-
-    graph = spec.graph(role, engine)
-    digest: list[str] = []
-    # encode_image takes one photo at a time: a batch fixed at 1 lets the engine plan its memory.
-    # With the grid's size known, it folds the decoder's positional encoding into a constant.
-    grid, mask = spec.embedding_size, spec.low_res_size
-    fixed = {"batch": 1, "grid_height": grid, "grid_width": grid}
-    fixed |= {"mask_height": mask, "mask_width": mask}
-
-    def opened(sizes: Mapping[str, int]) -> Session:
-        if not digest:  # once, as low memory opens the encoder for every photo
-            digest.append(checked_digest(directory, graph))
-        return open_session(
-            engine,
-            directory / graph.file,
-            threads=threads,
-            input_shapes={tensor.name: tensor.shape for tensor in graph.inputs},
-            fixed={**fixed, **sizes},
-            # An encoder's products have thousands of rows: packing gains nothing there.
-            pack_weights=role != IMAGE_ENCODER,
-            shrink=shrink,
-            cache=compiled_directory(digest[0]) if cache else None,
-        )
-
-    if role == IMAGE_ENCODER and spec.frame == "photo":
-        return lambda: ShapedSession(opened, "image", {2: "height", 3: "width"})
-    return lambda: opened({})
-
-
-def _engine(runtime: str, spec: ModelSpec, memory: str) -> str:
-    """Turn what the caller asked for into an installed engine that the bundle has graphs for."""
-    if runtime != "auto":
-        return choose_engine(runtime)
-    if memory == "normal":
-        from sam_edge.engine_choice import fastest_engine
-
-        known = fastest_engine(spec)
-        if known is not None and spec.runs_on(known):
-            try:
-                return choose_engine(known)
-            except MissingDependencyError:
-                pass  # measured once, uninstalled since
-    return choose_engine(runtime, [engine for engine in ENGINES if spec.runs_on(engine)])
-
-
-def _check_products(spec: ModelSpec) -> None:
-    """Refuse 8-bit products on a processor that would saturate in them."""
-    bits = (spec.quantization or {}).get("weight_bits", 0)
-    if bits == 8 and saturates_here():
-        raise EngineError(
-            "this CPU has no VNNI: sums of 8-bit products saturate, and masks would be wrong; "
-            "export with --precision int8 --target x86-64, or with --precision fp16"
-        )

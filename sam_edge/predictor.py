@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sam_edge.embedding import ImageEmbedding
 from sam_edge.errors import ImageNotSetError, PromptError
 from sam_edge.image import read_image
-from sam_edge.model import Segmenter
+from sam_edge.segmenter import Segmenter
 from sam_edge_runtimes import Float32
 
 

@@ -9,7 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from sam_edge.spec import ModelSpec, read_spec
+from sam_edge.bundle import read_spec
+from sam_edge.spec import ModelSpec
 from sam_edge.zoo import resolve
 from sam_edge_benchmarks.driver import Worker
 from sam_edge_benchmarks.errors import BenchmarkError

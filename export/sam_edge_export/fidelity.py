@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from sam_edge.embedding import ImageEmbedding
 from sam_edge.errors import SamEdgeError
 from sam_edge.image import read_image, resized_shape
-from sam_edge.model import Model, Segmentation
+from sam_edge.model import Model
 from sam_edge.prompts import Prompt
+from sam_edge.segmenter import Segmentation
 from sam_edge.spec import ModelSpec
 
 

@@ -11,14 +11,8 @@ import onnxslim
 import torch
 
 from sam_edge import __version__
-from sam_edge.spec import (
-    MANIFEST_NAME,
-    PROMPT_ENCODER_MASK_DECODER,
-    GraphFile,
-    ModelSpec,
-    Source,
-    manifest_text,
-)
+from sam_edge.bundle import MANIFEST_NAME, manifest_text
+from sam_edge.spec import PROMPT_ENCODER_MASK_DECODER, GraphFile, ModelSpec, Source
 from sam_edge_export import trace
 from sam_edge_export.checkpoints import source_sha256
 from sam_edge_export.modules.sam import PIXEL_MEAN, PIXEL_STD, VARIANTS, Sam

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from sam_edge.bundle import MANIFEST_NAME, read_spec
 from sam_edge.errors import SamEdgeError
-from sam_edge.spec import DECODERS, FRAMES, MANIFEST_NAME, PRECISIONS, read_spec
+from sam_edge.spec import DECODERS, FRAMES, PRECISIONS
 from sam_edge_export import trace
 from sam_edge_export.checkpoints import load_checkpoint
 from sam_edge_export.fidelity import Fidelity, truth_of

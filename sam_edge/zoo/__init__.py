@@ -8,10 +8,11 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sam_edge.cache import CacheError
 from sam_edge.errors import ModelNotFoundError, SamEdgeError
 from sam_edge.spec import PRECISIONS
 from sam_edge.text import printable
-from sam_edge.zoo.cache import CacheError, checkpoint_path, kept_bundle, kept_checkpoint
+from sam_edge.zoo.cache import checkpoint_path, kept_bundle, kept_checkpoint
 from sam_edge.zoo.table import BOXED, NamedModel, named_models
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ def run(code):
 def test_runtime_imports_without_torch():
     run(
         "import sys; sys.modules['torch'] = None; "
-        "import sam_edge, sam_edge.cli, sam_edge.commands, sam_edge.overlay, sam_edge.automatic, "
+        "import sam_edge, sam_edge.cli.segment, sam_edge.cli.everything, sam_edge.overlay; "
+        "import sam_edge.automatic, "
         "sam_edge.zoo, sam_edge_runtimes, sam_edge_runtimes.fake"
     )
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from sam_edge.spec import PROMPT_ENCODER_MASK_DECODER, read_spec
+from sam_edge.bundle import read_spec
+from sam_edge.spec import PROMPT_ENCODER_MASK_DECODER
 from sam_edge_export.checkpoints import load_checkpoint
 from sam_edge_export.fidelity import relative_l2
 from sam_edge_export.pipeline import export_bundle

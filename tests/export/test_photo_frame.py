@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 import sam_edge
+from sam_edge.bundle import read_spec
 from sam_edge.errors import SamEdgeError
-from sam_edge.spec import read_spec
 from sam_edge_export import trace
 from sam_edge_export.checkpoints.seeded import seeded_state
 from sam_edge_export.int8 import Int8

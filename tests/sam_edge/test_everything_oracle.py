@@ -5,7 +5,7 @@ import pytest
 
 import sam_edge
 from sam_edge.automatic import SamAutomaticMaskGenerator
-from sam_edge.everything.evaluate import iou
+from sam_edge.masks.quality import iou
 from tests.sam_edge.known import NANO_CHECKPOINT
 
 torch = pytest.importorskip("torch")

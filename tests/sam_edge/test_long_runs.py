@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import sam_edge
+from sam_edge.bundle import read_spec
 from sam_edge.image import preprocess
-from sam_edge.model import graph_opener
-from sam_edge.spec import IMAGE_ENCODER, read_spec
+from sam_edge.loading import graph_opener
+from sam_edge.spec import IMAGE_ENCODER
 from sam_edge.zoo import resolve
 from sam_edge_runtimes import open_session
 from tests.sam_edge.known import INSTALLED

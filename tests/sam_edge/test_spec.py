@@ -3,15 +3,9 @@ from dataclasses import replace
 
 import pytest
 
+from sam_edge.bundle import check_hashes, manifest_text, read_spec
 from sam_edge.errors import ChecksumError, ManifestError
-from sam_edge.spec import (
-    GraphFile,
-    TensorInfo,
-    check_hashes,
-    manifest_text,
-    read_spec,
-    sha256_file,
-)
+from sam_edge.spec import GraphFile, TensorInfo, sha256_file
 from tests.sam_edge.known import SPEC
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import sam_edge
-from sam_edge.cli import main
+from sam_edge.bundle import checked_digest, parse_manifest, read_spec
+from sam_edge.cli.frame import main
 from sam_edge.errors import ChecksumError, ManifestError, SamEdgeError
-from sam_edge.spec import checked_digest, parse_manifest, read_spec
 from tests.sam_edge.known import INSTALLED
 
 BOX = Path(str(files("sam_edge") / "assets" / "nano"))

@@ -26,8 +26,10 @@ def import_libraries(request: Request) -> None:
 
 def load(request: Request) -> ModelSubject:
     """Open both graphs, as a machine does that has never seen them."""
-    from sam_edge.model import Model, graph_opener
-    from sam_edge.spec import IMAGE_ENCODER, PROMPT_ENCODER_MASK_DECODER, read_spec
+    from sam_edge.bundle import read_spec
+    from sam_edge.loading import graph_opener
+    from sam_edge.model import Model
+    from sam_edge.spec import IMAGE_ENCODER, PROMPT_ENCODER_MASK_DECODER
     from sam_edge_runtimes import engine_version
 
     directory, engine = Path(request.model), request.backend

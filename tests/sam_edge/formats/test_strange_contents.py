@@ -15,7 +15,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 import sam_edge
-from sam_edge.everything.boxes import read_detections, segment_boxes
+from sam_edge.detections import read_detections, segment_boxes
 from sam_edge.formats import LabelledMask, coco_document, label_map, labelme_document, svg_text
 from sam_edge.masks import encode_rle
 from sam_edge.masks.polygons import ring_area, rings

@@ -13,9 +13,9 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from sam_edge.everything.commands import write_masks
 from sam_edge.formats import LabelledMask, draw_everything, label_map
 from sam_edge.formats.colours import distinct_colours
+from sam_edge.formats.write import write_masks
 from sam_edge.masks import decode_rle, encode_rle
 from sam_edge.photos import Photo
 

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco
 
 import sam_edge
-from sam_edge.everything.evaluate import innermost_point, iou
 from sam_edge.image import resized_shape
 from sam_edge.masks import (
     area,
@@ -31,6 +30,7 @@ from sam_edge.masks import (
     upsample_logits,
     upsample_masks,
 )
+from sam_edge.masks.quality import innermost_point, iou
 from sam_edge.masks.regions import remove_small_regions_rle
 
 READERS = [decode_rle, area, rle_to_box, to_coco_rle]

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from sam_edge import load_model
-from sam_edge.cli import main
+from sam_edge.cache import CacheError, cache_directory, compiled_directory
+from sam_edge.cli.frame import main
 from sam_edge.errors import DownloadError, JsonFileError, ModelNotFoundError, SamEdgeError
 from sam_edge.zoo import pull, resolve
-from sam_edge.zoo.cache import CacheError, cache_directory, compiled_directory
 from sam_edge.zoo.table import named_models
 
 posix = pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="the XDG rules are Linux's")

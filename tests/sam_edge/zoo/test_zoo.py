@@ -6,11 +6,12 @@ import shutil
 import pytest
 
 from sam_edge import load_model
-from sam_edge.cli import main
+from sam_edge.cache import cache_directory
+from sam_edge.cli.frame import main
+from sam_edge.cli.models import TransferBar
 from sam_edge.errors import ChecksumError, ModelNotFoundError
 from sam_edge.zoo import pull, resolve
-from sam_edge.zoo.cache import bundle_path, cache_directory, checkpoint_path
-from sam_edge.zoo.commands import TransferBar
+from sam_edge.zoo.cache import bundle_path, checkpoint_path
 from sam_edge.zoo.table import named_models
 from tests.sam_edge.zoo.server import Behaviour, serving
 

@@ -1,4 +1,4 @@
-"""The core's commands: ``segment`` and ``info``."""
+"""The command ``segment``."""
 
 from __future__ import annotations
 
@@ -11,39 +11,26 @@ from typing import Any
 
 import numpy as np
 
-from sam_edge.batch import Failures, for_each_photo
-from sam_edge.cli import (
-    FAILED,
-    CommandLineError,
-    Subparsers,
-    add_command,
-    memory_size,
-    whole_number,
-)
-from sam_edge.console import say, show
+from sam_edge.cli.console import say
+from sam_edge.cli.failures import Failures, for_each_photo
+from sam_edge.cli.flags import add_model_arguments, add_photo_arguments, load_from
+from sam_edge.cli.frame import FAILED, CommandLineError, Subparsers, add_command
+from sam_edge.cli.targets import files_for, json_target, prepare, write_json
 from sam_edge.embedding import ImageEmbedding
 from sam_edge.errors import PromptError
+from sam_edge.files import written
+from sam_edge.formats.write import PICTURES, save_picture
 from sam_edge.image import RgbImage
 from sam_edge.mask_picture import read_mask
 from sam_edge.masks import Mask, Rle, area, encode_window, mask_to_box, to_coco_rle
-from sam_edge.model import MEMORY_LIMIT, Model, load_model
-from sam_edge.photos import PHOTOS_HELP, Photo, distinct_labels, photos_of
+from sam_edge.model import Model
+from sam_edge.photos import Photo, distinct_labels, photos_of
 from sam_edge.prompts import Box, Prompt, sparse_prompts
-from sam_edge.spec import ModelSpec, check_hashes, read_spec
-from sam_edge.targets import (
-    PICTURES,
-    files_for,
-    json_target,
-    prepare,
-    save_picture,
-    write_json,
-    written,
-)
+from sam_edge.spec import ModelSpec
 
 CANDIDATES = 3
 """Masks that the decoder gives for an ambiguous prompt."""
 
-MOST_THREADS = 1024
 
 SEGMENT_EXAMPLES = """\
 examples:
@@ -73,7 +60,7 @@ made. Nothing is written over a photo. A photo that fails is named, and the othe
 
 
 def add_commands(subparsers: Subparsers) -> None:
-    """Add ``segment`` and ``info`` to the command line."""
+    """Add ``segment`` to the command line."""
     segment = add_command(
         subparsers,
         "segment",
@@ -93,60 +80,6 @@ def add_commands(subparsers: Subparsers) -> None:
     segment.add_argument("--overlay", metavar="PNG", help="picture to look at, or a folder")
     segment.add_argument("--json", metavar="FILE", help="COCO RLE and scores; - prints")
     segment.set_defaults(run=run_segment)
-
-    info = add_command(
-        subparsers,
-        "info",
-        "say what a bundle is",
-        description="Say what a bundle is: model, files, provenance and measured fidelity.",
-        examples="example:\n  sam-edge info vit_b_bundle --check",
-    )
-    info.add_argument(
-        "model", nargs="?", metavar="BUNDLE", help="a folder or a name; default: nano, in the box"
-    )
-    info.add_argument("--json", action="store_true", help="print the manifest as JSON")
-    info.add_argument("--check", action="store_true", help="compare every file with its sha256")
-    info.set_defaults(run=run_info)
-
-
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that say which model runs, and how."""
-    parser.add_argument(
-        "-m",
-        "--model",
-        metavar="BUNDLE",
-        help="a bundle's folder, or a name of `sam-edge models list`; default: nano, in the box",
-    )
-    parser.add_argument("--runtime", default="auto", choices=("auto", "onnxruntime", "openvino"))
-    parser.add_argument("--threads", type=whole_number(1, MOST_THREADS), metavar="N")
-    parser.add_argument(
-        "--memory", default="normal", choices=("normal", "low"), help="low: for 1 to 4 GB boards"
-    )
-
-
-def add_photo_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the photos, and the flags that say how they are read and decoded."""
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help=PHOTOS_HELP)
-    parser.add_argument(
-        "--stretch", action="store_true", help="spread deep or dark pixels over the whole range"
-    )
-    parser.add_argument(
-        "--memory-limit",
-        type=memory_size,
-        default=MEMORY_LIMIT,
-        metavar="SIZE",
-        help=f"what decoding may hold at once, such as 2GB (default {MEMORY_LIMIT >> 20}MB)",
-    )
-
-
-def load_from(arguments: argparse.Namespace) -> Model:
-    """Open the model that the flags of ``add_model_arguments`` name."""
-    return load_model(
-        arguments.model,
-        runtime=arguments.runtime,
-        threads=arguments.threads,
-        memory=arguments.memory,
-    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -397,75 +330,3 @@ def _numbers(text: str, flag: str, counts: tuple[int, ...]) -> list[float]:
         form = "X,Y or X,Y,LABEL" if flag == "--point" else "X0,Y0,X1,Y1"
         raise CommandLineError(f"{flag} {text}: expected {form}, in the photo's pixels")
     return numbers
-
-
-def run_info(arguments: argparse.Namespace) -> int:
-    """Print what a bundle is."""
-    from sam_edge.spec import manifest_text
-    from sam_edge.zoo import resolve
-
-    directory = resolve(arguments.model)
-    spec = read_spec(directory)
-    if arguments.check:
-        check_hashes(directory, spec)
-    show(manifest_text(spec) if arguments.json else describe(directory, spec))
-    if arguments.check and not arguments.json:
-        show("every file has the sha256 that the manifest says")
-    return 0
-
-
-def describe(directory: Path, spec: ModelSpec) -> str:
-    """Return a bundle's manifest as a text for people."""
-    lines = [
-        f"{directory}",
-        f"  model      {spec.variant}, {spec.image_size} px, {spec.frame} frame, {spec.precision}, "
-        f"{spec.decoder} decoder, opset {spec.opset}",
-        f"  source     {spec.source.file}, sha256 {spec.source.sha256[:12]}..., "
-        f"licence {spec.source.licence}",
-        f"  exporter   {', '.join(f'{name} {value}' for name, value in spec.exporter.items())}",
-    ]
-    lines += [f"  note       {note}" for note in spec.notes]
-    for graph in spec.graphs:
-        engines = ", ".join(graph.engines) or "any engine"
-        lines.append(
-            f"  graph      {graph.file}, {graph.size_bytes / 1e6:.1f} MB, {graph.precision}, "
-            f"for {engines}"
-        )
-        for arrow, tensors in (("<-", graph.inputs), ("->", graph.outputs)):
-            for tensor in tensors:
-                shape = ", ".join(map(str, tensor.shape))
-                lines.append(f"               {arrow} {tensor.name} [{shape}] {tensor.dtype}")
-    lines += [f"  int8       {line}" for line in _quantization(spec.quantization or {})]
-    lines += [f"  fidelity   {_fidelity(entry)}" for entry in spec.fidelity]
-    if not spec.fidelity:
-        lines.append("  fidelity   not measured; measure it with: sam-edge verify")
-    return "\n".join(lines) + "\n"
-
-
-def _quantization(recipe: Mapping[str, Any]) -> list[str]:
-    """Say what is in integers, how fast and from which photos."""
-    lines = []
-    for engine, entry in recipe.get("engines", {}).items():
-        faster = entry["speedup_over_fp32"]
-        speed = "speed not measured" if faster is None else f"{faster} times as fast as float32"
-        kept = f"{len(entry['float'])} more kept float" if entry["float"] else "none kept float"
-        lines.append(
-            f"{engine}: {entry['recipe']}, {entry['products']} products in integers, {kept}; "
-            f"{speed} on {recipe['made_on']}"
-        )
-    if recipe:
-        calibration, ranges = recipe["calibration"], "ranges measured at run time"
-        if calibration:
-            ranges = f"ranges from {calibration['count']} photos ({calibration['photos']})"
-        lines.append(
-            f"{recipe['weight_bits']}-bit weights, {ranges}, "
-            f"masks held to a mean IoU of {recipe['min_iou']}"
-        )
-    return lines
-
-
-def _fidelity(entry: Mapping[str, Any]) -> str:
-    return ", ".join(
-        f"{name} {value:.6g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in entry.items()
-    )

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sam_edge.cli import one_line
-from sam_edge.console import progress_bar, say
+from sam_edge.cli.console import progress_bar, say
+from sam_edge.cli.frame import one_line
 from sam_edge.errors import ImageError, PromptError, SamEdgeError
 from sam_edge.photos import Photo
 

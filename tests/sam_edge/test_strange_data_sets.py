@@ -15,15 +15,15 @@ from PIL import Image
 from pycocotools import mask as coco
 
 import sam_edge
-from sam_edge.everything.boxes import (
+from sam_edge.detections import (
     Detection,
     DetectionError,
     DetectionFile,
     read_detections,
     segment_boxes,
 )
-from sam_edge.everything.evaluate import evaluate
-from sam_edge.everything.truth import TruthError, read_coco, read_sa1b, segmentation_mask
+from sam_edge.evaluation.scores import evaluate
+from sam_edge.evaluation.truth import TruthError, read_coco, read_sa1b, segmentation_mask
 from sam_edge.masks import decode_rle
 from sam_edge.prompts import Box
 from sam_edge_runtimes.fake import FakeSession
@@ -443,7 +443,7 @@ def test_a_coco_file_whose_run_lengths_wrap_around_does_not_end_the_process(tmp_
     folder = coco_folder(tmp_path, [bad])
     code = f"""
 from pathlib import Path
-from sam_edge.everything.truth import TruthError, read_coco
+from sam_edge.evaluation.truth import TruthError, read_coco
 (photo,) = read_coco(Path({str(folder)!r}))
 try: list(photo.objects())
 except TruthError as error: print(error)

@@ -9,9 +9,10 @@ from PIL import Image
 from pycocotools import mask as coco
 
 import sam_edge
-from sam_edge.everything.evaluate import evaluate, innermost_point
-from sam_edge.everything.truth import TruthError, read_coco, read_sa1b, segmentation_mask
+from sam_edge.evaluation.scores import evaluate
+from sam_edge.evaluation.truth import TruthError, read_coco, read_sa1b, segmentation_mask
 from sam_edge.masks import encode_rle, to_coco_rle
+from sam_edge.masks.quality import innermost_point
 from sam_edge_runtimes.fake import FakeSession
 from tests.sam_edge.known import SPEC
 

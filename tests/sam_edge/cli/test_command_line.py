@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import sam_edge.cli
-import sam_edge.commands
-from sam_edge.cli import main
+import sam_edge.cli.frame
+import sam_edge.cli.segment
+from sam_edge.cli.frame import main
 
 COMMAND = [sys.executable, "-m", "sam_edge.cli"]
 POINT = ["--point", "80,60"]
@@ -48,7 +48,7 @@ def no_model(monkeypatch):
     def fail(*_, **__):
         raise AssertionError("the model was opened")
 
-    monkeypatch.setattr(sam_edge.commands, "load_model", fail)
+    monkeypatch.setattr(sam_edge.cli.flags, "load_model", fail)
 
 
 def contents(folder):
@@ -224,14 +224,14 @@ def test_evaluate_scores_what_can_be_scored(here, capsys):
 def test_ctrl_c_keeps_the_records_of_the_photos_done(here, monkeypatch, capsys):
     disc(Path("shots/a.png"))
     disc(Path("shots/b.png"))
-    read = sam_edge.commands.Photo.read
+    read = sam_edge.photos.Photo.read
 
     def until_b(photo, **options):
         if photo.name.endswith("b.png"):
             raise KeyboardInterrupt
         return read(photo, **options)
 
-    monkeypatch.setattr(sam_edge.commands.Photo, "read", until_b)
+    monkeypatch.setattr(sam_edge.photos.Photo, "read", until_b)
     assert main(["segment", "shots", *POINT, "--json", "out.json"]) == 1
     assert len(json.loads(Path("out.json").read_text())["photos"]) == 1
     assert capsys.readouterr().err.endswith("sam-edge: stopped\n")
@@ -314,7 +314,7 @@ def test_masks_go_into_a_pipe(here):
 
 def test_json_never_holds_nan_and_leaves_the_old_file(here, monkeypatch, capsys):
     Path("x.json").write_text("old")
-    monkeypatch.setattr(sam_edge.commands, "_record", lambda *_: {"score": float("nan")})
+    monkeypatch.setattr(sam_edge.cli.segment, "_record", lambda *_: {"score": float("nan")})
     assert main(["segment", "disc.png", *POINT, "--json", "x.json"]) == 1
     assert Path("x.json").read_text() == "old"
     assert "please report it" in capsys.readouterr().err
@@ -359,7 +359,7 @@ def test_a_hundred_boxes_take_hardly_more_memory_than_one(here):
     ("text", "size"), [("512MB", 2**29), ("2 GiB", 2**31), ("1.5g", 3 * 2**29), ("67108864", 2**26)]
 )
 def test_amounts_of_memory_are_read(text, size):
-    assert sam_edge.cli.memory_size(text) == size
+    assert sam_edge.cli.flags.memory_size(text) == size
 
 
 # --- no traceback ---
@@ -419,7 +419,7 @@ def unforeseen(monkeypatch):
     def fail(*_, **__):
         raise LookupError("the engine\nsaid \x1b[2Jno")
 
-    monkeypatch.setattr(sam_edge.commands, "load_model", fail)
+    monkeypatch.setattr(sam_edge.cli.flags, "load_model", fail)
 
 
 def test_what_nobody_foresaw_is_one_line(here, unforeseen, capsys):
@@ -480,7 +480,7 @@ def test_a_warning_is_one_line(here, monkeypatch, capsys):
         warnings.warn("the photo is\n dark", stacklevel=1)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sam_edge.commands, "load_model", load)
+    monkeypatch.setattr(sam_edge.cli.flags, "load_model", load)
     shown = warnings.showwarning
     with warnings.catch_warnings():
         warnings.simplefilter("always")

@@ -4,30 +4,20 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
-from sam_edge.cli import CommandLineError
-from sam_edge.console import show
-from sam_edge.errors import SamEdgeError
-from sam_edge.files import json_text, replacing
+from sam_edge.cli.console import show
+from sam_edge.cli.frame import CommandLineError
+from sam_edge.errors import UnwritableError
+from sam_edge.files import json_text, unwritable, written
 from sam_edge.photos import PHOTO_SUFFIXES
 
-if TYPE_CHECKING:
-    from PIL import Image
-
-PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
-"""What a picture to look at may end with, and pillow's name of that format."""
-
 _Identity: TypeAlias = "tuple[int, int] | str"
-
-
-class UnwritableError(SamEdgeError, OSError):
-    """A place that nothing can be written to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +105,7 @@ def prepare(targets: Sequence[Target], inputs: Sequence[Path]) -> None:
         try:
             identity = _identity(target.path, real_folder)
         except OSError as error:
-            raise _unwritable(target.path, error) from error
+            raise unwritable(target.path, error) from error
         if identity in read:
             raise CommandLineError(
                 f"{target.flag} would write over {read[identity]}, which is read; name another file"
@@ -140,21 +130,7 @@ def prepare(targets: Sequence[Target], inputs: Sequence[Path]) -> None:
             with tempfile.TemporaryFile(dir=folder):
                 pass  # permissions alone do not say it: disks are read-only, and quotas end
         except OSError as error:
-            raise _unwritable(Path(folder), error) from error
-
-
-@contextmanager
-def written(path: Path) -> Iterator[Path]:
-    """Write a file through ``replacing``; an error names the file, not its partial.
-
-    Raises:
-        UnwritableError: if it cannot be written: the disk is full, or the folder went away.
-    """
-    try:
-        with replacing(path) as partial:
-            yield partial
-    except OSError as error:
-        raise _unwritable(path, error) from error
+            raise unwritable(Path(folder), error) from error
 
 
 def write_json(word: str, document: object) -> None:
@@ -169,16 +145,6 @@ def write_json(word: str, document: object) -> None:
         return
     with written(Path(word)) as partial:
         partial.write_text(text, encoding="utf-8")
-
-
-def save_picture(picture: Image.Image, path: Path) -> None:
-    """Write a picture as its name's suffix says, a device's as PNG."""
-    with written(path) as partial:
-        picture.save(partial, format=PICTURES.get(path.suffix.lower(), "PNG"))
-
-
-def _unwritable(path: Path, error: OSError) -> UnwritableError:
-    return UnwritableError(f"{path} cannot be written: {error.strerror or error}")
 
 
 def _is_special(path: Path) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.errors import JsonFileError, SamEdgeError
-from sam_edge.everything.fields import (
+from sam_edge.fields import (
     Skip,
     field,
     identity,

@@ -1,64 +1,35 @@
-"""The commands ``everything`` and ``evaluate``."""
+"""The command ``everything``."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from sam_edge.automatic import SamAutomaticMaskGenerator
-from sam_edge.batch import Failures, for_each_photo
-from sam_edge.cli import (
-    FAILED,
-    CommandLineError,
-    Subparsers,
-    add_command,
+from sam_edge.cli.console import progress_bar, say
+from sam_edge.cli.failures import Failures, for_each_photo
+from sam_edge.cli.flags import (
+    add_model_arguments,
+    add_photo_arguments,
     finite_number,
+    load_from,
     whole_number,
 )
-from sam_edge.commands import add_model_arguments, add_photo_arguments, banner_of, load_from
-from sam_edge.console import progress_bar, say, show
-from sam_edge.everything.boxes import DetectionError, DetectionFile, segment_boxes
-from sam_edge.everything.evaluate import ObjectScore, evaluate
-from sam_edge.everything.truth import read_coco, read_sa1b
-from sam_edge.files import json_text
+from sam_edge.cli.frame import FAILED, CommandLineError, Subparsers, add_command
+from sam_edge.cli.segment import banner_of
+from sam_edge.cli.targets import files_for, is_folder, prepare
+from sam_edge.detections import DetectionError, DetectionFile, segment_boxes
 from sam_edge.formats import (
-    LabelledMask,
-    coco_document,
     draw_everything,
-    label_map_picture,
     labelled,
-    labelme_document,
-    sa1b_document,
-    svg_text,
 )
+from sam_edge.formats.write import FORMATS, PICTURES, save_picture, write_masks
 from sam_edge.model import Model
 from sam_edge.photos import Photo, distinct_labels, photos_of
-from sam_edge.targets import (
-    PICTURES,
-    files_for,
-    is_folder,
-    json_target,
-    prepare,
-    save_picture,
-    write_json,
-    written,
-)
-
-FORMATS: Mapping[str, str] = {
-    "sa1b": "-everything.json",
-    "coco": "-everything.json",
-    "labelme": "-everything.json",
-    "png": "-labels.png",
-    "svg": "-everything.svg",
-}
-"""Every format, and what a photo's file of it is called in a folder."""
 
 EVERYTHING_EXAMPLES = """\
 examples:
@@ -81,18 +52,9 @@ which scores its masks lower than the large ones do, has lower thresholds. Witho
 `sam-edge segment --help` says what PHOTO is, and what makes a name a folder's.
 """
 
-EVALUATE_EXAMPLES = """\
-examples:
-  sam-edge evaluate --dataset coco coco/ -m mobile_sam_bundle --limit 500
-  sam-edge evaluate --dataset sa1b sa_000000/ --json scores.json
-
-Each true object is segmented from its box, and from one click on its innermost point: the mask
-that the model itself scores highest, and the best of its three.
-"""
-
 
 def add_commands(subparsers: Subparsers) -> None:
-    """Add ``everything`` and ``evaluate`` to the command line."""
+    """Add ``everything`` to the command line."""
     everything = add_command(
         subparsers,
         "everything",
@@ -132,26 +94,6 @@ def add_commands(subparsers: Subparsers) -> None:
         "--coarse-first", action="store_true", help="skip points that a mask already covers"
     )
     everything.set_defaults(run=run_everything)
-
-    evaluation = add_command(
-        subparsers,
-        "evaluate",
-        "mean IoU with masks that people drew",
-        description="Measure mean IoU with masks that people drew, from boxes and from clicks.",
-        examples=EVALUATE_EXAMPLES,
-    )
-    evaluation.add_argument("directory", metavar="DIR", type=Path)
-    evaluation.add_argument("--dataset", required=True, choices=("coco", "sa1b"))
-    add_model_arguments(evaluation)
-    evaluation.add_argument(
-        "--annotations", type=Path, metavar="JSON", help="coco: default: instances_val*.json"
-    )
-    evaluation.add_argument("--images", type=Path, metavar="DIR", help="coco: the photos' folder")
-    evaluation.add_argument(
-        "--limit", type=whole_number(1), metavar="N", help="only the first N photos"
-    )
-    evaluation.add_argument("--json", metavar="FILE", help="scores of every object; - prints")
-    evaluation.set_defaults(run=run_evaluate)
 
 
 def _not_negative(text: str) -> float:
@@ -296,110 +238,3 @@ def _generator(model: Model, arguments: argparse.Namespace) -> SamAutomaticMaskG
         )
     except ValueError as error:
         raise CommandLineError(str(error)) from error
-
-
-def write_masks(
-    masks: list[LabelledMask],
-    kind: str,
-    path: Path,
-    photo: Photo,
-    size: tuple[int, int],
-    tolerance: float = 1.0,
-) -> None:
-    """Write one photo's masks.
-
-    Args:
-        masks: of that photo.
-        kind: one of ``FORMATS``.
-        path: the file to write.
-        photo: the photo.
-        size: ``(H, W)`` of the photo.
-        tolerance: see ``labelme_document``.
-
-    Raises:
-        OSError: if the file cannot be written.
-    """
-    if kind == "png":
-        save_picture(label_map_picture(masks, size), path)
-        return
-    with written(path) as partial:
-        partial.write_text(_text(masks, kind, path, photo, size, tolerance), encoding="utf-8")
-
-
-def _text(
-    masks: list[LabelledMask],
-    kind: str,
-    path: Path,
-    photo: Photo,
-    size: tuple[int, int],
-    tolerance: float,
-) -> str:
-    if kind == "svg":
-        return svg_text(masks, size=size)
-    if kind == "sa1b":
-        return json_text(sa1b_document(masks, file_name=photo.file_name, size=size))
-    if kind == "coco":
-        return json_text(coco_document(masks, file_name=photo.file_name, size=size))
-    return json_text(
-        labelme_document(masks, file_name=_seen_from(path, photo), size=size, tolerance=tolerance)
-    )
-
-
-def _seen_from(path: Path, photo: Photo) -> str:
-    """Return a photo's path as LabelMe looks for it, from the JSON file's folder.
-
-    A link keeps its own name: what it points to may be called anything.
-    """
-    if photo.path is None:
-        return photo.name
-    there = photo.path.parent.resolve() / photo.path.name
-    with suppress(ValueError):  # on Windows, another drive cannot be reached from here
-        there = Path(os.path.relpath(there, path.parent.resolve()))
-    return there.as_posix()
-
-
-def run_evaluate(arguments: argparse.Namespace) -> int:
-    """Measure IoU with a data set as the command line says."""
-    is_coco = arguments.dataset == "coco"
-    if not is_coco and (arguments.annotations is not None or arguments.images is not None):
-        raise CommandLineError("--annotations and --images are for --dataset coco")
-    inputs = [] if arguments.annotations is None else [arguments.annotations]
-    prepare(json_target(arguments.json), inputs)
-    failures = Failures()
-    skip = failures.skip()
-    if is_coco:
-        photos = read_coco(arguments.directory, arguments.annotations, arguments.images, skip=skip)
-    else:
-        photos = read_sa1b(arguments.directory, skip=skip)
-    photos = photos[: arguments.limit]
-    model = load_from(arguments)
-    scores: list[ObjectScore] = []
-    show_progress = progress_bar("photos")
-    try:
-        for number, photo in enumerate(photos, start=1):
-            scores += evaluate(model, [photo], skip=skip)
-            if show_progress is not None:
-                show_progress(number, len(photos))
-    finally:
-        # Hours of work outlive Ctrl-C.
-        if arguments.json is not None and (scores or failures.entries):
-            objects = [asdict(score) for score in scores]
-            write_json(arguments.json, {"objects": objects, **failures.record()})
-    if arguments.json != "-":
-        show(summary(scores))
-    return FAILED if failures.entries else 0
-
-
-def summary(scores: list[ObjectScore]) -> str:
-    """Return mean IoUs as a table for people."""
-    if not scores:
-        return "no objects\n"
-    photos = len({score.photo for score in scores})
-    lines = [f"{len(scores)} objects on {photos} photos, mean IoU"]
-    for label, values in (
-        ("from the true box", [score.box for score in scores]),
-        ("from one click, top-scored mask", [score.click for score in scores]),
-        ("from one click, best of three", [score.click_best for score in scores]),
-    ):
-        lines.append(f"  {label:<34}{np.mean(values):.4f}")
-    return "\n".join(lines) + "\n"

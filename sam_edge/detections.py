@@ -14,22 +14,13 @@ from typing import Any
 
 from sam_edge.embedding import ImageEmbedding
 from sam_edge.errors import PromptError, SamEdgeError
-from sam_edge.everything.fields import (
-    Skip,
-    identity,
-    is_number,
-    items,
-    numbers,
-    photo_size,
-    skipping,
-    text,
-)
+from sam_edge.fields import Skip, identity, is_number, items, numbers, photo_size, skipping, text
 from sam_edge.files import read_json
 from sam_edge.formats.records import CocoBox, LabelledMask
 from sam_edge.masks import encode_rle
 from sam_edge.masks.upsample import stability_scores
-from sam_edge.model import MEMORY_LIMIT, Segmenter
 from sam_edge.prompts import Box, Prompt
+from sam_edge.segmenter import MEMORY_LIMIT, Segmenter
 from sam_edge.text import printable, shown
 
 Identity = int | str

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import argparse
 import logging
-import math
 import os
-import re
 import stat
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TextIO, TypeAlias
 
 from sam_edge._version import __version__
-from sam_edge.console import discard, say
+from sam_edge.cli.console import discard, say
 from sam_edge.errors import PromptError, SamEdgeError
 from sam_edge.text import printable
 
 FAILED, WRONG_CALL = 1, 2
 
-LEAST_MEMORY = 16 * 2**20
-"""Less than a decoder call itself takes is no limit that anything could keep."""
 
 EPILOG = """\
 examples:
@@ -62,48 +58,6 @@ def add_command(
         epilog=examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-
-
-def whole_number(least: int, most: int = sys.maxsize) -> Callable[[str], int]:
-    """Return what reads a flag's whole number from ``least`` to ``most``."""
-
-    def read(text: str) -> int:
-        number = int(text) if len(text) < 20 and text.removeprefix("-").isdecimal() else None
-        if number is None or not least <= number <= most:
-            bounds = f"from {least} up" if most == sys.maxsize else f"from {least} to {most}"
-            raise argparse.ArgumentTypeError(f"expected a whole number {bounds}, got {text[:40]!r}")
-        return number
-
-    return read
-
-
-def finite_number(text: str) -> float:
-    """Read a flag's number. A NaN passes every comparison with a threshold unnoticed."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise argparse.ArgumentTypeError(f"expected a number, got {text[:40]!r}")
-    return number
-
-
-def memory_size(text: str) -> int:
-    """Read a flag's amount of memory, in bytes.
-
-    >>> memory_size("512MB"), memory_size("1.5 gb")
-    (536870912, 1610612736)
-    """
-    words = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
-    size = 0
-    if words is not None:
-        size = int(float(words[1]) * 1024 ** " KMGT".index(words[2].upper() or " "))
-    if size < LEAST_MEMORY:
-        raise argparse.ArgumentTypeError(
-            f"expected an amount from {LEAST_MEMORY >> 20}MB up, such as 512MB or 2GB, "
-            f"got {text[:40]!r}"
-        )
-    return size
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -223,10 +177,3 @@ def _described(error: BaseException) -> str:
     """Return an error's type and text, in one line of bounded length."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:500]}"
-
-
-if __name__ == "__main__":
-    # Commands import this module by its name, and would meet other error types than these.
-    from sam_edge import cli
-
-    sys.exit(cli.main())

@@ -7,8 +7,8 @@ import sys
 import time
 from typing import Any
 
-from sam_edge.cli import CommandLineError, Subparsers, add_command, main
-from sam_edge.console import ERASE_LINE, say, show
+from sam_edge.cli.console import ERASE_LINE, say, show
+from sam_edge.cli.frame import CommandLineError, Subparsers, add_command, main
 from sam_edge.errors import ModelNotFoundError
 from sam_edge.files import json_text
 from sam_edge.spec import PRECISIONS

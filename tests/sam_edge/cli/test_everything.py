@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 import sam_edge
-from sam_edge.cli import CommandLineError
-from sam_edge.everything import commands
-from sam_edge.everything.boxes import DetectionError, read_detections
+from sam_edge.cli import evaluate
+from sam_edge.cli import everything as commands
+from sam_edge.cli.frame import CommandLineError
+from sam_edge.detections import DetectionError, read_detections
 from sam_edge.masks import decode_rle, from_coco_rle
 from sam_edge_runtimes.fake import FakeSession
 from tests.sam_edge.known import SPEC
@@ -42,7 +43,9 @@ def run(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     Image.fromarray(np.full((128, 256, 3), 120, np.uint8)).save("photo_7.png")
     parser = argparse.ArgumentParser()
-    commands.add_commands(parser.add_subparsers())
+    subparsers = parser.add_subparsers()
+    for component in (commands, evaluate):
+        component.add_commands(subparsers)
 
     def call(*words):
         arguments = parser.parse_args(words)

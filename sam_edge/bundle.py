@@ -1,0 +1,296 @@
+"""The bundle on disk: its manifest, checked once at the door, and the bytes of its files.
+
+Everything behind it may trust what the manifest says.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, fields
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+from sam_edge.errors import ChecksumError, JsonFileError, ManifestError
+from sam_edge.files import parse_json
+from sam_edge.spec import (
+    DECODERS,
+    FRAME_STEP,
+    FRAMES,
+    LARGEST_FRAME,
+    PRECISIONS,
+    GraphFile,
+    ModelSpec,
+    Source,
+    TensorInfo,
+)
+from sam_edge.text import is_printable, shown
+from sam_edge_runtimes import ENGINES
+from sam_edge_runtimes.graph_file import examine, sha256_file
+
+MANIFEST_NAME = "manifest.json"
+
+
+SCHEMA = 1
+
+
+def read_spec(directory: Path) -> ModelSpec:
+    """Read and check a bundle's manifest, and the sizes (not the hashes) of its files.
+
+    Raises:
+        FileNotFoundError: if the directory is no bundle.
+        ManifestError: if a newer sam-edge wrote it, a field is missing, unknown or of the wrong
+            kind, or a file is absent or of another size.
+    """
+    path = directory / MANIFEST_NAME
+    try:
+        text = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(
+            f"{directory} is not a bundle (it has no {MANIFEST_NAME}); "
+            "make one with: sam-edge export CHECKPOINT -o BUNDLE"
+        ) from None
+    except OSError as error:
+        raise ManifestError(f"{path} cannot be read: {error}") from error
+    spec = parse_manifest(text, path)
+    for graph in spec.graphs:
+        file = directory / graph.file
+        actual = file.stat().st_size if file.is_file() else None
+        if actual != graph.size_bytes:
+            found = "is missing" if actual is None else f"has {actual} bytes"
+            raise ManifestError(
+                f"{file} {found}, its manifest says {graph.size_bytes} bytes; "
+                "export or pull the bundle again"
+            )
+        for name in graph.external_data:
+            if not (directory / name).is_file():
+                raise ManifestError(
+                    f"{directory / name} is missing; export or pull the bundle again"
+                )
+    return spec
+
+
+def parse_manifest(text: str | bytes, path: Path) -> ModelSpec:
+    """Turn a manifest's text into a spec. ``path`` is only for messages.
+
+    Raises:
+        ManifestError: as for ``read_spec``.
+    """
+    try:
+        manifest = parse_json(text, str(path))
+    except JsonFileError as error:
+        raise ManifestError(str(error)) from error
+    if not isinstance(manifest, dict) or type(manifest.get("schema")) is not int:
+        raise ManifestError(f"{path} has no schema number; it is not a sam-edge manifest")
+    schema = manifest.pop("schema")
+    if schema != SCHEMA:
+        step = "upgrade sam-edge" if schema > SCHEMA else "export the bundle again"
+        raise ManifestError(
+            f"{path}: manifest schema {schema}, this sam-edge reads {SCHEMA}; {step}"
+        )
+    if not all(map(is_printable, _texts(manifest))):
+        raise ManifestError(f"{path} holds control characters; a bundle's texts have none")
+    try:
+        manifest["graphs"] = tuple(_graph(entry) for entry in _list(manifest, "graphs"))
+        manifest["source"] = Source(**manifest["source"])
+        for name in ("pixel_mean", "pixel_std", "notes", "fidelity"):
+            if name in manifest:
+                manifest[name] = tuple(_list(manifest, name))
+        spec = ModelSpec(**manifest)
+        _check(spec)
+    except KeyError as error:
+        raise ManifestError(f"{path}: the field {str(error)[:60]} is missing") from error
+    except (TypeError, ValueError) as error:
+        # dataclasses name the missing or unknown field, which may be as long as the file
+        raise ManifestError(f"{path}: {str(error)[:300]}") from error
+    return spec
+
+
+def manifest_text(spec: ModelSpec) -> str:
+    """Return the manifest of a spec as JSON text.
+
+    >>> import pathlib
+    >>> text = manifest_text(_DOCTEST_SPEC)
+    >>> parse_manifest(text, pathlib.Path("manifest.json")) == _DOCTEST_SPEC
+    True
+    """
+    return json.dumps({"schema": SCHEMA, **asdict(spec)}, indent=2) + "\n"
+
+
+def checked_digest(directory: Path, graph: GraphFile) -> str:
+    """Return what identifies a graph's bytes, external data included, once they are the promised.
+
+    Raises:
+        OSError: if a file cannot be read.
+        EngineError: if the graph says where external data is, but is damaged.
+        ManifestError: if the graph reads other files than the manifest lists.
+        ChecksumError: if the bytes of a file are not those promised.
+    """
+    path = directory / graph.file
+    actual, external = examine(path)
+    _compare(path, actual, graph.sha256)
+    if external != set(graph.external_data):
+        name = sorted(external ^ set(graph.external_data))[0]
+        raise ManifestError(
+            f"{path}: the manifest and the graph disagree on its external data {name!r}; "
+            "export or pull the bundle again"
+        )
+    if not external:
+        return actual
+    import hashlib  # late, as in sam_edge.image
+
+    digests = [actual]
+    for name in sorted(external):
+        digests.append(sha256_file(directory / name))
+        _compare(directory / name, digests[-1], graph.external_data[name])
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def check_hashes(directory: Path, spec: ModelSpec) -> None:
+    """Compare every file of a bundle with its manifest.
+
+    Raises:
+        ChecksumError: at the first file whose bytes are not those promised.
+        ManifestError: if a graph reads other files than the manifest lists.
+    """
+    for graph in spec.graphs:
+        checked_digest(directory, graph)
+
+
+def _compare(path: Path, actual: str, expected: str) -> None:
+    if actual != expected:
+        raise ChecksumError(
+            f"{path} has sha256 {actual[:12]}..., its manifest says "
+            f"{expected[:12]}...; export or pull the bundle again"
+        )
+
+
+def _texts(value: Any) -> Iterator[str]:  # noqa: ANN401 - JSON is anything
+    """Yield every text in a JSON value, keys included."""
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict):
+            waiting += [*value, *value.values()]
+        elif isinstance(value, list):
+            waiting += value
+
+
+def _list(entry: Mapping[str, Any], name: str) -> list[Any]:
+    """Return a field that must be a list: a text would otherwise be taken letter by letter."""
+    values = entry[name]
+    if not isinstance(values, list):
+        raise TypeError(f"{name} must be a list, got {shown(values)}")
+    return values
+
+
+def _graph(entry: Mapping[str, Any]) -> GraphFile:
+    known = {item.name for item in fields(GraphFile)}
+    values = {
+        **entry,
+        "engines": tuple(_list(entry, "engines")),
+        "inputs": tuple(_tensor(tensor) for tensor in _list(entry, "inputs")),
+        "outputs": tuple(_tensor(tensor) for tensor in _list(entry, "outputs")),
+    }
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise TypeError(f"unknown field {unknown[0]!r} in a graph entry")
+    return GraphFile(**values)
+
+
+def _tensor(entry: Mapping[str, Any]) -> TensorInfo:
+    return TensorInfo(entry["name"], entry["dtype"], tuple(_list(entry, "shape")))
+
+
+def _check(spec: ModelSpec) -> None:
+    """Refuse values that would only fail later, with a worse message, or do harm.
+
+    Raises:
+        TypeError: naming a field of the wrong kind.
+        ValueError: naming a value.
+    """
+    size = spec.image_size
+    if type(size) is not int or not 64 <= size <= LARGEST_FRAME or size % FRAME_STEP:
+        raise ValueError(f"image_size {shown(size)} is not a multiple of 64 up to {LARGEST_FRAME}")
+    for name, allowed in (("precision", PRECISIONS), ("decoder", DECODERS), ("frame", FRAMES)):
+        if getattr(spec, name) not in allowed:
+            raise ValueError(
+                f"{name} {shown(getattr(spec, name))} is not one of {', '.join(allowed)}"
+            )
+    for name in ("pixel_mean", "pixel_std"):
+        values = getattr(spec, name)
+        if len(values) != 3 or not all(map(_is_number, values)):
+            raise ValueError(f"{name} must be three numbers, got {shown(values)}")
+    if min(spec.pixel_std) < 1e-6:
+        raise ValueError(f"pixel_std divides, so it must be positive, got {shown(spec.pixel_std)}")
+    if not _is_number(spec.mask_threshold):
+        raise ValueError(f"mask_threshold must be a number, got {shown(spec.mask_threshold)}")
+    texts = {"variant": spec.variant, **asdict(spec.source)}
+    texts |= {f"exporter {name}": version for name, version in _mapping(spec, "exporter").items()}
+    texts |= {f"note {number}": note for number, note in enumerate(spec.notes)}
+    for name, text in texts.items():
+        if not isinstance(text, str):
+            raise TypeError(f"{name} must be a text, got {shown(text)}")
+    _check_digest("source", spec.source.sha256)
+    if spec.quantization is not None:
+        _mapping(spec, "quantization")
+    for entry in spec.fidelity:
+        if not isinstance(entry, dict) or not isinstance(entry.get("engine"), str):
+            raise TypeError(f"an entry of fidelity must name its engine, got {shown(entry)}")
+    if type(spec.opset) is not int:
+        raise TypeError(f"opset must be a whole number, got {shown(spec.opset)}")
+    for graph in spec.graphs:
+        _check_graph(graph)
+
+
+def _check_graph(graph: GraphFile) -> None:
+    if not isinstance(graph.role, str) or graph.precision not in PRECISIONS:
+        raise ValueError(
+            f"a graph of role {shown(graph.role)} and precision {shown(graph.precision)}"
+        )
+    if type(graph.size_bytes) is not int or graph.size_bytes < 0:
+        raise ValueError(f"size_bytes must be a whole number, got {shown(graph.size_bytes)}")
+    for engine in graph.engines:
+        if engine not in ENGINES:
+            raise ValueError(f"engine {shown(engine)} is not one of {', '.join(ENGINES)}")
+    for name, digest in ((graph.file, graph.sha256), *_mapping(graph, "external_data").items()):
+        # A manifest comes from outside: a separator could reach out of the bundle, on Windows a
+        # colon, too.
+        if (
+            not isinstance(name, str)
+            or PureWindowsPath(name).name != name
+            or not 0 < len(name) <= 200
+            or name in (".", "..", MANIFEST_NAME)
+        ):
+            raise ValueError(f"file name {shown(name)} must not hold a separator")
+        _check_digest(name, digest)
+    if not graph.file.endswith(".onnx"):
+        # Engines choose how to read a file by its suffix, and other formats read other files.
+        raise ValueError(f"file name {shown(graph.file)} must end in .onnx")
+    for tensor in (*graph.inputs, *graph.outputs):
+        texts = all(isinstance(text, str) for text in (tensor.name, tensor.dtype))
+        if not texts or not all(type(size) in (str, int) for size in tensor.shape):
+            raise TypeError(f"a tensor needs name, dtype and shape, got {shown(tensor)}")
+
+
+def _mapping(value: ModelSpec | GraphFile, name: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = getattr(value, name)
+    if not isinstance(found, dict):
+        raise TypeError(f"{name} must be an object, got {shown(found)}")
+    return found
+
+
+def _check_digest(name: str, digest: object) -> None:
+    # It becomes the name of a folder in the cache.
+    if not isinstance(digest, str) or re.fullmatch("[0-9a-f]{64}", digest) is None:
+        raise ValueError(f"sha256 of {name} must be 64 hexadecimal digits, got {shown(digest)}")
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return math.isfinite(value) and abs(value) < 1e30

@@ -1,0 +1,101 @@
+"""The command ``info``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sam_edge.bundle import check_hashes, manifest_text, read_spec
+from sam_edge.cli.console import show
+from sam_edge.cli.frame import Subparsers, add_command
+from sam_edge.spec import ModelSpec
+
+
+def add_commands(subparsers: Subparsers) -> None:
+    """Add ``info`` to the command line."""
+    info = add_command(
+        subparsers,
+        "info",
+        "say what a bundle is",
+        description="Say what a bundle is: model, files, provenance and measured fidelity.",
+        examples="example:\n  sam-edge info vit_b_bundle --check",
+    )
+    info.add_argument(
+        "model", nargs="?", metavar="BUNDLE", help="a folder or a name; default: nano, in the box"
+    )
+    info.add_argument("--json", action="store_true", help="print the manifest as JSON")
+    info.add_argument("--check", action="store_true", help="compare every file with its sha256")
+    info.set_defaults(run=run_info)
+
+
+def run_info(arguments: argparse.Namespace) -> int:
+    """Print what a bundle is."""
+    from sam_edge.zoo import resolve
+
+    directory = resolve(arguments.model)
+    spec = read_spec(directory)
+    if arguments.check:
+        check_hashes(directory, spec)
+    show(manifest_text(spec) if arguments.json else describe(directory, spec))
+    if arguments.check and not arguments.json:
+        show("every file has the sha256 that the manifest says")
+    return 0
+
+
+def describe(directory: Path, spec: ModelSpec) -> str:
+    """Return a bundle's manifest as a text for people."""
+    lines = [
+        f"{directory}",
+        f"  model      {spec.variant}, {spec.image_size} px, {spec.frame} frame, {spec.precision}, "
+        f"{spec.decoder} decoder, opset {spec.opset}",
+        f"  source     {spec.source.file}, sha256 {spec.source.sha256[:12]}..., "
+        f"licence {spec.source.licence}",
+        f"  exporter   {', '.join(f'{name} {value}' for name, value in spec.exporter.items())}",
+    ]
+    lines += [f"  note       {note}" for note in spec.notes]
+    for graph in spec.graphs:
+        engines = ", ".join(graph.engines) or "any engine"
+        lines.append(
+            f"  graph      {graph.file}, {graph.size_bytes / 1e6:.1f} MB, {graph.precision}, "
+            f"for {engines}"
+        )
+        for arrow, tensors in (("<-", graph.inputs), ("->", graph.outputs)):
+            for tensor in tensors:
+                shape = ", ".join(map(str, tensor.shape))
+                lines.append(f"               {arrow} {tensor.name} [{shape}] {tensor.dtype}")
+    lines += [f"  int8       {line}" for line in _quantization(spec.quantization or {})]
+    lines += [f"  fidelity   {_fidelity(entry)}" for entry in spec.fidelity]
+    if not spec.fidelity:
+        lines.append("  fidelity   not measured; measure it with: sam-edge verify")
+    return "\n".join(lines) + "\n"
+
+
+def _quantization(recipe: Mapping[str, Any]) -> list[str]:
+    """Say what is in integers, how fast and from which photos."""
+    lines = []
+    for engine, entry in recipe.get("engines", {}).items():
+        faster = entry["speedup_over_fp32"]
+        speed = "speed not measured" if faster is None else f"{faster} times as fast as float32"
+        kept = f"{len(entry['float'])} more kept float" if entry["float"] else "none kept float"
+        lines.append(
+            f"{engine}: {entry['recipe']}, {entry['products']} products in integers, {kept}; "
+            f"{speed} on {recipe['made_on']}"
+        )
+    if recipe:
+        calibration, ranges = recipe["calibration"], "ranges measured at run time"
+        if calibration:
+            ranges = f"ranges from {calibration['count']} photos ({calibration['photos']})"
+        lines.append(
+            f"{recipe['weight_bits']}-bit weights, {ranges}, "
+            f"masks held to a mean IoU of {recipe['min_iou']}"
+        )
+    return lines
+
+
+def _fidelity(entry: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {value:.6g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in entry.items()
+    )

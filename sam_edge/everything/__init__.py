@@ -1,1 +1,0 @@
-"""Whole photos and whole data sets: everything in a photo, a detector's boxes, and IoU on truth."""
