@@ -40,6 +40,7 @@ def run(monkeypatch, tmp_path):
         return sam_edge.Model(SPEC, FakeSession(encode), FakeSession(decode), engine="fake")
 
     monkeypatch.setattr(commands, "load_from", load)
+    monkeypatch.setattr(evaluate, "load_from", load)
     monkeypatch.chdir(tmp_path)
     Image.fromarray(np.full((128, 256, 3), 120, np.uint8)).save("photo_7.png")
     parser = argparse.ArgumentParser()
