@@ -2,16 +2,20 @@
 PYTHON ?= python3
 DEV  := .venv
 CORE := .venv-core
+FLOORS := .venv-floors
+DOCS := .venv-docs
 BIN  := $(DEV)/bin
 
-.PHONY: help setup demo demo-export test test-slow lint format bench docs clean
+.PHONY: help setup demo demo-export test test-slow lint format bench docs docs-site clean
 
 help:
 	@echo "make demo         segment a real photo with the model in the box, without torch"
 	@echo "make demo-export  checkpoint -> bundle -> verify -> masks (installs torch)"
 	@echo "make test         lint, types, contracts, doctests, tests; the wheel without torch"
+	@echo "make test-floors  the wheel on the lowest versions that it promises to work with"
 	@echo "make test-slow    the full-size proofs that need minutes and gigabytes"
 	@echo "make bench        measure this machine; make docs: refresh the README's tables"
+	@echo "make docs-site    the documentation as a site, in build/site"
 
 setup: $(DEV)/.done
 
@@ -24,8 +28,10 @@ $(DEV)/.done: pyproject.toml tests/requirements-reference.txt
 	$(BIN)/python -m pip install --quiet --no-deps -r tests/requirements-reference.txt
 	@touch $@
 
+PACKAGED := pyproject.toml $(shell find sam_edge runtimes export/sam_edge_export benchmarks/sam_edge_benchmarks -type f -not -name '*.pyc')
+
 # The venv of the promise: the built wheel, one engine, no torch.
-$(CORE)/.done: pyproject.toml $(shell find sam_edge runtimes export/sam_edge_export benchmarks/sam_edge_benchmarks -type f -not -name '*.pyc')
+$(CORE)/.done: $(PACKAGED)
 	$(PYTHON) -m venv $(CORE)
 	rm -rf dist
 	$(CORE)/bin/python -m pip wheel --quiet --no-deps --wheel-dir dist .
@@ -49,6 +55,27 @@ test-wheel: $(CORE)/.done
 	$(CORE)/bin/python -m pip install --quiet 'pytest>=8.3' 'hypothesis>=6.100' 'pycocotools>=2.0.8'
 	$(CORE)/bin/pytest -m "not slow" tests/architecture tests/runtimes tests/sam_edge
 
+# The lowest versions that pyproject.toml promises: the built wheel on them, without torch.
+$(FLOORS)/.done: $(PACKAGED) tests/requirements-floors.txt
+	$(PYTHON) -m venv $(FLOORS)
+	rm -rf $(FLOORS)/dist
+	$(FLOORS)/bin/python -m pip wheel --quiet --no-deps --wheel-dir $(FLOORS)/dist .
+	$(FLOORS)/bin/python -m pip install --quiet --only-binary :all: -r tests/requirements-floors.txt \
+		'pytest>=8.3' 'hypothesis>=6.100' 'pycocotools>=2.0.8'
+	$(FLOORS)/bin/python -m pip install --quiet --force-reinstall --no-deps $(FLOORS)/dist/*.whl
+	@touch $@
+
+# All that calls numpy, Pillow or an engine. Downloads call none of them, and what hundreds of photos
+# do to memory is no matter of a version; leaving both out halves the time.
+.PHONY: test-floors
+test-floors: $(FLOORS)/.done
+	$(FLOORS)/bin/pytest -m "not slow" tests/architecture tests/runtimes tests/sam_edge \
+		--ignore=tests/sam_edge/zoo --ignore=tests/sam_edge/test_long_runs.py
+
+# A minute of every door that a stranger's file comes in by; make test takes two seconds of each.
+fuzz: $(DEV)/.done
+	SAM_EDGE_FUZZ_SECONDS=60 SAM_EDGE_FUZZ_SEED=$$(date +%s) $(BIN)/pytest tests/fuzz
+
 test-slow: $(DEV)/.done
 	$(BIN)/pytest -m slow tests
 
@@ -56,7 +83,7 @@ lint: $(DEV)/.done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy export/training/*.py
+	$(BIN)/mypy export/training/*.py benchmarks/techniques/*.py
 	$(BIN)/lint-imports
 	$(BIN)/python -m sam_edge_benchmarks readme --check README.md
 
@@ -70,5 +97,15 @@ bench: $(DEV)/.done
 docs: $(DEV)/.done
 	$(BIN)/python -m sam_edge_benchmarks readme --write README.md
 
+# A venv of its own: the site needs neither torch nor an engine.
+$(DOCS)/.done: pyproject.toml
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet -e '.[docs]'
+	@touch $@
+
+docs-site: $(DOCS)/.done
+	$(DOCS)/bin/mkdocs build --strict --quiet
+	@echo "open build/site/index.html"
+
 clean:
-	rm -rf $(DEV) $(CORE) dist build demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(DEV) $(CORE) $(FLOORS) $(DOCS) dist build demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -90,7 +90,8 @@ def load_model(
         keep=memory == "normal",
     )
     decoder = DeferredSession(opener(role=PROMPT_ENCODER_MASK_DECODER))
-    return Model(spec, encoder, decoder, engine, (str(directory), engine, threads, memory, cache))
+    reopen = partial(load_model, str(directory), engine, threads, memory, cache)
+    return Model(spec, encoder, decoder, engine, reopen)
 
 
 def graph_opener(

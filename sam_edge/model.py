@@ -52,7 +52,7 @@ class Model:
         encoder: ``image`` -> ``image_embeddings``.
         decoder: the native decoder contract, see ``docs/bundle.md``.
         engine: what the sessions run on, for records.
-        opened_by: the arguments of the ``load_model`` that opened it; None if sessions made it.
+        reopen: opens the same model again, elsewhere; None if sessions made it.
     """
 
     def __init__(
@@ -61,23 +61,21 @@ class Model:
         encoder: Session,
         decoder: Session,
         engine: str,
-        opened_by: tuple[str, str, int | None, str, bool] | None = None,
+        reopen: Callable[[], Model] | None = None,
     ) -> None:
         self.spec = spec
         self.engine = engine
         self._encoder = encoder
         self._decoder = decoder
-        self._opened_by = opened_by
+        self._reopen = reopen
 
-    def __reduce__(self) -> tuple[Callable[..., Model], tuple[Any, ...]]:
-        if self._opened_by is None:
+    def __reduce__(self) -> tuple[Callable[[Callable[[], Model]], Model], tuple[Any, ...]]:
+        if self._reopen is None:
             raise PicklingError(
                 "this model was made from open sessions, which cannot leave their process; "
                 "pickle one that load_model opened"
             )
-        from sam_edge.loading import load_model  # which makes models of this class
-
-        return load_model, self._opened_by
+        return _reopened, (self._reopen,)
 
     def encode_image(self, image: ImageLike) -> ImageEmbedding:
         """Encode a photo once, for any number of prompts.
@@ -271,3 +269,7 @@ class Model:
             threshold=self.spec.mask_threshold,
         )
         return Segmentation(masks, scores.copy(), logits.copy())
+
+
+def _reopened(reopen: Callable[[], Model]) -> Model:
+    return reopen()

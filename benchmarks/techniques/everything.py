@@ -1,6 +1,6 @@
 """Measure "everything" beside the official generator, both around nano.
 
-    python docs/everything.py        # needs minutes; writes docs/techniques/everything.json
+    python benchmarks/techniques/everything.py   # needs minutes; writes everything.json beside it
 
 The official generator runs around nano's own encoder module and the official prompt encoder and
 decoder with nano's weights: the same model, the same knobs, the same machine, in turn. Ours is a
@@ -28,14 +28,14 @@ import sam_edge
 from sam_edge.automatic import SamAutomaticMaskGenerator
 from sam_edge.image import RgbImage, read_image
 from sam_edge.masks.quality import iou
+from sam_edge.photos import photos_in
 from sam_edge_benchmarks.subjects.nano import official_nano
 from sam_edge_export.pipeline import export_bundle
-from sam_edge_export.verify import photos_in
 from sam_edge_runtimes import ENGINES
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CHECKPOINT = ROOT / "export" / "training" / "nano.safetensors"
-RESULT = Path(__file__).parent / "techniques" / "everything.json"
+RESULT = Path(__file__).parent / "everything.json"
 KNOBS: dict[str, Any] = {"pred_iou_thresh": 0.3, "stability_score_thresh": 0.5}
 THREADS = 2
 

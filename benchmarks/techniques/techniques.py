@@ -1,12 +1,14 @@
-"""Measure what each technique brings to the image encoder, and write the table of performance.md.
+"""Measure what each technique brings to the image encoder, and write the tables of performance.md.
 
-    python docs/techniques.py measure vit_b --rounds 3   # needs minutes, and all of the machine
-    python docs/techniques.py whole vit_b                # cold start, low memory, threads, frames
-    python docs/techniques.py int8 vit_b                 # int8 against float32
-    python docs/techniques.py profile vit_b              # where the time goes, by operator
-    python docs/techniques.py clicks mobile_sam          # memory of 64 clicks and their masks
-    python docs/techniques.py photos mobile_sam          # memory over 200 photos in a row
-    python docs/techniques.py write                      # docs/techniques/*.json -> performance.md
+    python benchmarks/techniques/techniques.py VERB vit_b
+
+    measure  each technique, --rounds 3; needs minutes, and all of the machine
+    whole    cold start, low memory, threads, frames
+    int8     int8 against float32
+    profile  where the time goes, by operator
+    clicks   memory of 64 clicks and their masks
+    photos   memory over 200 photos in a row
+    write    (without a model) the JSON files beside this script -> docs/performance.md
 
 Every row runs in processes of its own, one a round, the rows in turn: the machine's speed drifts,
 so a row's time is divided by that of the official PyTorch encoder in the same round. Weights are
@@ -16,7 +18,6 @@ seeded: time and memory do not depend on their values. Preprocessing is outside 
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import os
 import statistics
@@ -32,11 +33,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sam_edge_runtimes import import_engine
 from sam_edge_runtimes.memory import resident_sizes
 
-HERE = Path(__file__).parent
-RESULTS = HERE / "techniques"
-PAGE = HERE / "performance.md"
+RESULTS = Path(__file__).parent
+PAGE = RESULTS.parents[1] / "docs" / "performance.md"
 THREADS = 2
 GFLOP = {"vit_b": 972, "vit_l": 2986, "vit_h": 5961, "mobile_sam": 77.5}
 """Of one encoder pass at 1024 px, two for a multiply-add: linears, products, convolutions."""
@@ -262,7 +263,7 @@ def run_profile(request: dict[str, Any]) -> dict[str, float]:
     image = np.random.default_rng(0).standard_normal((1, 3, 1024, 1024)).astype(np.float32)
     spent: dict[str, float] = {}
     if request["engine"] == "openvino":
-        import openvino
+        openvino = import_engine("openvino")
 
         settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": THREADS}
         core = openvino.Core()
@@ -275,7 +276,7 @@ def run_profile(request: dict[str, Any]) -> dict[str, float]:
         for node in inference.get_profiling_info():
             spent[node.node_type] = spent.get(node.node_type, 0) + node.real_time.total_seconds()
         return {kind: 1e3 * seconds for kind, seconds in spent.items()}
-    import onnxruntime
+    onnxruntime = import_engine("onnxruntime")
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = THREADS, 3
@@ -382,7 +383,6 @@ def save(name: str, variant: str, table: list[Row]) -> None:
         "machine": {"processor": machine["cpu_model"], "cores": machine["cores"]},
         "rows": table,
     }
-    RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
 
 
@@ -397,7 +397,7 @@ def run_whole(request: dict[str, Any]) -> dict[str, Any]:
     directory, engine, cache = Path(request["whole"]), request["engine"], request["cache"]
     threads = request["threads"]
     photo = np.random.default_rng(0).integers(0, 256, (1200, 1800, 3), np.uint8)
-    importlib.import_module(engine)  # Python's part, the same for every state
+    import_engine(engine)  # Python's part, the same for every state
     facts = {}
     spec = read_spec(directory)
     if request["memory"] == "normal" and spec.frame == "square":
@@ -545,7 +545,8 @@ def open_torch(
 def sgemm() -> dict[str, float]:
     """What this machine reaches at this moment with a product of 3072 x 3072, by library."""
     import onnx
-    import onnxruntime
+
+    onnxruntime = import_engine("onnxruntime")
     import torch
 
     side = 3072
@@ -600,7 +601,7 @@ def open_onnxruntime(
     request: dict[str, Any], image: NDArray[np.float32]
 ) -> tuple[Callable[[], Any], dict[str, Any]]:
     """A graph with ONNX Runtime's defaults but for the options of the row."""
-    import onnxruntime
+    onnxruntime = import_engine("onnxruntime")
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = THREADS, 3
@@ -620,7 +621,7 @@ def open_openvino(
     request: dict[str, Any], image: NDArray[np.float32]
 ) -> tuple[Callable[[], Any], dict[str, Any]]:
     """A graph on OpenVINO in float32."""
-    import openvino
+    openvino = import_engine("openvino")
 
     core = openvino.Core()
     model = core.read_model(request[request["graph"]])
