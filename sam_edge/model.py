@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import prod
 from pickle import PicklingError
@@ -34,8 +33,6 @@ from sam_edge_runtimes import (
     Float32,
     Session,
 )
-
-logger = logging.getLogger("sam_edge")
 
 PROMPTS_PER_CALL = 8
 """A larger batch takes more memory and is hardly faster a prompt."""
