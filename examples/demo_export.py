@@ -12,7 +12,7 @@ import sys
 from importlib.resources import files
 from pathlib import Path
 
-from sam_edge.cli.frame import main as sam_edge_command
+from sam_edge.cli import main as sam_edge_command
 from sam_edge_export.checkpoints.seeded import seeded_checkpoint
 
 

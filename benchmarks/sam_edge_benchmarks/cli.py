@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from sam_edge.cache import cache_directory
-from sam_edge.cli.frame import Subparsers, add_command
+from sam_edge.cli import Subparsers, add_command
 from sam_edge.engine_choice import remember_fastest
 from sam_edge_benchmarks.compare import compare, compare_text
 from sam_edge_benchmarks.errors import BenchmarkError

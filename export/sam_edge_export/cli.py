@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sam_edge.cli.frame import Subparsers, add_command
+from sam_edge.cli import Subparsers, add_command
 from sam_edge.errors import MissingDependencyError, SamEdgeError
 from sam_edge.spec import DECODERS, FRAMES, PRECISIONS
 from sam_edge_runtimes import ENGINES

@@ -9,7 +9,7 @@ import torch
 
 import sam_edge
 from sam_edge.bundle import check_hashes, read_spec
-from sam_edge.cli.frame import main
+from sam_edge.cli import main
 from sam_edge.prompts import Prompt
 from sam_edge_export import trace
 from sam_edge_export.checkpoints import CheckpointError, load_checkpoint

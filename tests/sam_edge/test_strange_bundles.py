@@ -11,7 +11,7 @@ import pytest
 
 import sam_edge
 from sam_edge.bundle import checked_digest, parse_manifest, read_spec
-from sam_edge.cli.frame import main
+from sam_edge.cli import main
 from sam_edge.errors import ChecksumError, ManifestError, SamEdgeError
 from tests.sam_edge.known import INSTALLED
 

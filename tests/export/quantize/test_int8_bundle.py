@@ -9,7 +9,7 @@ from conftest import textured
 
 from sam_edge import load_model
 from sam_edge.bundle import read_spec
-from sam_edge.cli.frame import main
+from sam_edge.cli import main
 from sam_edge.errors import EngineError
 from sam_edge_export import int8
 from sam_edge_export.int8 import Int8

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from sam_edge.bundle import read_spec
-from sam_edge.cli.frame import main
+from sam_edge.cli import main
 from sam_edge_export.quantize.recipes import RECIPES
 from sam_edge_export.quantize.search import Row, marked, plot, table
 

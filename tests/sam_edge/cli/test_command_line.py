@@ -18,7 +18,7 @@ from PIL import Image
 
 import sam_edge.cli.frame
 import sam_edge.cli.segment
-from sam_edge.cli.frame import main
+from sam_edge.cli import main
 
 COMMAND = [sys.executable, "-m", "sam_edge.cli"]
 POINT = ["--point", "80,60"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sam_edge.cli.frame import main
+from sam_edge.cli import main
 
 
 @pytest.fixture(scope="module")

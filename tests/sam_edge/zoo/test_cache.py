@@ -10,7 +10,7 @@ import pytest
 
 from sam_edge import load_model
 from sam_edge.cache import CacheError, cache_directory, compiled_directory
-from sam_edge.cli.frame import main
+from sam_edge.cli import main
 from sam_edge.errors import DownloadError, JsonFileError, ModelNotFoundError, SamEdgeError
 from sam_edge.zoo import pull, resolve
 from sam_edge.zoo.table import named_models

@@ -7,7 +7,7 @@ import pytest
 
 from sam_edge import load_model
 from sam_edge.cache import cache_directory
-from sam_edge.cli.frame import main
+from sam_edge.cli import main
 from sam_edge.cli.models import TransferBar
 from sam_edge.errors import ChecksumError, ModelNotFoundError
 from sam_edge.zoo import pull, resolve
