@@ -150,8 +150,10 @@ class SamAutomaticMaskGenerator:
         points_per_side: side of the point grid; None if ``point_grids`` gives the points.
         points_per_batch: points per decoder call; None for as many as ``memory_ceiling_bytes``
             allows, up to 64.
-        pred_iou_thresh: masks whose predicted IoU is not above it are dropped; 0 keeps all.
-        stability_score_thresh: masks with a lower stability are dropped; 0 keeps all. The
+        pred_iou_thresh: masks whose predicted IoU is not above it are dropped; 0 keeps all; None is
+            the model's own, ``ModelSpec.everything``: officially 0.88.
+        stability_score_thresh: masks with a lower stability are dropped; 0 keeps all; None is the
+            model's own: officially 0.95. The
             stability is the IoU of the mask cut at ``mask_threshold`` plus and minus
             ``stability_score_offset``; a mask that is empty at both has 0 (officially: nan).
         stability_score_offset: in logits.
@@ -179,8 +181,8 @@ class SamAutomaticMaskGenerator:
         model: PointDecoder,
         points_per_side: int | None = 32,
         points_per_batch: int | None = None,
-        pred_iou_thresh: float = 0.88,
-        stability_score_thresh: float = 0.95,
+        pred_iou_thresh: float | None = None,
+        stability_score_thresh: float | None = None,
         stability_score_offset: float = 1.0,
         box_nms_thresh: float = 0.7,
         crop_n_layers: int = 0,
@@ -210,6 +212,11 @@ class SamAutomaticMaskGenerator:
             1,
             MOST_POINTS_PER_SIDE,
         )
+        usual = model.spec.everything
+        if pred_iou_thresh is None:
+            pred_iou_thresh = usual.pred_iou_thresh
+        if stability_score_thresh is None:
+            stability_score_thresh = usual.stability_score_thresh
         for name, value, highest in (
             ("pred_iou_thresh", pred_iou_thresh, inf),
             ("stability_score_thresh", stability_score_thresh, inf),
@@ -353,17 +360,18 @@ class SamAutomaticMaskGenerator:
         labels = np.full((len(points), 2), PointLabel.FOREGROUND, np.float32)
         labels[:, 1] = PointLabel.PADDING
         low_res, scores = self.model.decode_tensors(embedding, coords, labels)
+        candidates = np.array(self.model.spec.masks.candidates)
         prompt, output = np.nonzero(
-            scores[:, 1:] > self.pred_iou_thresh
+            scores[:, candidates] > self.pred_iou_thresh
             if self.pred_iou_thresh > 0
-            else np.ones_like(scores[:, 1:], np.bool_)
+            else np.ones((len(scores), len(candidates)), np.bool_)
         )
-        predicted_iou = scores[prompt, output + 1]
-        threshold = self.model.spec.mask_threshold
+        predicted_iou = scores[prompt, candidates[output]]
+        threshold = self.model.spec.masks.threshold
         left, top = crop[:2]
         seen = 0
         for tiles in tiled(
-            low_res[prompt, output + 1],
+            low_res[prompt, candidates[output]],
             input_size=embedding.input_size,
             image_size=embedding.image_size,
             original_size=embedding.original_size,

@@ -13,18 +13,26 @@ from dataclasses import asdict, fields
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from sam_edge.errors import ChecksumError, JsonFileError, ManifestError
+from sam_edge.errors import ChecksumError, JsonFileError, ManifestError, ModelNotFoundError
 from sam_edge.files import parse_json
 from sam_edge.spec import (
     DECODERS,
     FRAME_STEP,
     FRAMES,
+    IMAGE_EMBEDDINGS,
     LARGEST_FRAME,
+    OFFICIAL_EMBEDDINGS,
+    OFFICIAL_THRESHOLDS,
     PRECISIONS,
+    RESIZES,
+    EmbeddingSpec,
     GraphFile,
+    ImageSpec,
+    MaskSpec,
     ModelSpec,
     Source,
     TensorInfo,
+    Thresholds,
 )
 from sam_edge.text import is_printable, shown
 from sam_edge_runtimes import ENGINES
@@ -32,15 +40,15 @@ from sam_edge_runtimes.graph_file import examine, sha256_file
 
 MANIFEST_NAME = "manifest.json"
 
-
-SCHEMA = 1
+SCHEMA = 2
+"""What is written. Every schema from 1 on is read; ``docs/bundle.md`` has the policy."""
 
 
 def read_spec(directory: Path) -> ModelSpec:
     """Read and check a bundle's manifest, and the sizes (not the hashes) of its files.
 
     Raises:
-        FileNotFoundError: if the directory is no bundle.
+        ModelNotFoundError: if the directory is no bundle.
         ManifestError: if a newer sam-edge wrote it, a field is missing, unknown or of the wrong
             kind, or a file is absent or of another size.
     """
@@ -48,7 +56,7 @@ def read_spec(directory: Path) -> ModelSpec:
     try:
         text = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        raise FileNotFoundError(
+        raise ModelNotFoundError(
             f"{directory} is not a bundle (it has no {MANIFEST_NAME}); "
             "make one with: sam-edge export CHECKPOINT -o BUNDLE"
         ) from None
@@ -85,17 +93,26 @@ def parse_manifest(text: str | bytes, path: Path) -> ModelSpec:
     if not isinstance(manifest, dict) or type(manifest.get("schema")) is not int:
         raise ManifestError(f"{path} has no schema number; it is not a sam-edge manifest")
     schema = manifest.pop("schema")
-    if schema != SCHEMA:
+    if not 1 <= schema <= SCHEMA:
         step = "upgrade sam-edge" if schema > SCHEMA else "export the bundle again"
         raise ManifestError(
-            f"{path}: manifest schema {schema}, this sam-edge reads {SCHEMA}; {step}"
+            f"{path}: manifest schema {schema}, this sam-edge reads 1 to {SCHEMA}; {step}"
         )
     if not all(map(is_printable, _texts(manifest))):
         raise ManifestError(f"{path} holds control characters; a bundle's texts have none")
     try:
+        if schema == 1:
+            manifest = _from_schema_1(manifest)
         manifest["graphs"] = tuple(_graph(entry) for entry in _list(manifest, "graphs"))
         manifest["source"] = Source(**manifest["source"])
-        for name in ("pixel_mean", "pixel_std", "notes", "fidelity"):
+        manifest["image"] = _image(manifest["image"])
+        manifest["embeddings"] = tuple(
+            EmbeddingSpec(**entry) for entry in _list(manifest, "embeddings")
+        )
+        masks = manifest["masks"]
+        manifest["masks"] = MaskSpec(**{**masks, "candidates": tuple(_list(masks, "candidates"))})
+        manifest["everything"] = Thresholds(**manifest["everything"])
+        for name in ("notes", "fidelity"):
             if name in manifest:
                 manifest[name] = tuple(_list(manifest, name))
         spec = ModelSpec(**manifest)
@@ -188,6 +205,33 @@ def _list(entry: Mapping[str, Any], name: str) -> list[Any]:
     return values
 
 
+def _from_schema_1(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a manifest of schema 1 in the words of schema 2; see ``docs/bundle.md``."""
+    old = ("image_size", "pixel_mean", "pixel_std", "mask_threshold", "frame")
+    source = manifest["source"]
+    # It was told by the file's name, and was a sentence among the notes.
+    random = "random weights: its masks mean nothing" in _list({"notes": [], **manifest}, "notes")
+    small = manifest.get("variant") == "nano"
+    return {
+        **{name: value for name, value in manifest.items() if name not in old},
+        "source": {**source, "random": random},
+        "image": {
+            "size": manifest["image_size"],
+            "mean": manifest["pixel_mean"],
+            "std": manifest["pixel_std"],
+            "frame": manifest.get("frame", "square"),
+        },
+        "embeddings": list(map(asdict, OFFICIAL_EMBEDDINGS)),
+        "masks": {"candidates": [1, 2, 3], "threshold": manifest["mask_threshold"]},
+        "everything": asdict(Thresholds(0.4, 0.3) if small else OFFICIAL_THRESHOLDS),
+    }
+
+
+def _image(entry: Mapping[str, Any]) -> ImageSpec:
+    colours = {name: tuple(_list(entry, name)) for name in ("mean", "std")}
+    return ImageSpec(**{**entry, **colours})
+
+
 def _graph(entry: Mapping[str, Any]) -> GraphFile:
     known = {item.name for item in fields(GraphFile)}
     values = {
@@ -213,23 +257,30 @@ def _check(spec: ModelSpec) -> None:
         TypeError: naming a field of the wrong kind.
         ValueError: naming a value.
     """
-    size = spec.image_size
+    size = spec.image.size
     if type(size) is not int or not 64 <= size <= LARGEST_FRAME or size % FRAME_STEP:
-        raise ValueError(f"image_size {shown(size)} is not a multiple of 64 up to {LARGEST_FRAME}")
-    for name, allowed in (("precision", PRECISIONS), ("decoder", DECODERS), ("frame", FRAMES)):
-        if getattr(spec, name) not in allowed:
-            raise ValueError(
-                f"{name} {shown(getattr(spec, name))} is not one of {', '.join(allowed)}"
-            )
-    for name in ("pixel_mean", "pixel_std"):
-        values = getattr(spec, name)
+        raise ValueError(f"image size {shown(size)} is not a multiple of 64 up to {LARGEST_FRAME}")
+    for name, value, allowed in (
+        ("precision", spec.precision, PRECISIONS),
+        ("decoder", spec.decoder, DECODERS),
+        ("resize", spec.image.resize, RESIZES),
+        ("frame", spec.image.frame, FRAMES),
+    ):
+        if value not in allowed:
+            raise ValueError(f"{name} {shown(value)} is not one of {', '.join(allowed)}")
+    for name, values in (("mean", spec.image.mean), ("std", spec.image.std)):
         if len(values) != 3 or not all(map(_is_number, values)):
-            raise ValueError(f"{name} must be three numbers, got {shown(values)}")
-    if min(spec.pixel_std) < 1e-6:
-        raise ValueError(f"pixel_std divides, so it must be positive, got {shown(spec.pixel_std)}")
-    if not _is_number(spec.mask_threshold):
-        raise ValueError(f"mask_threshold must be a number, got {shown(spec.mask_threshold)}")
-    texts = {"variant": spec.variant, **asdict(spec.source)}
+            raise ValueError(f"{name} must be three numbers, got {shown(list(values))}")
+    if min(spec.image.std) < 1e-6:
+        raise ValueError(f"std divides, so it must be positive, got {shown(list(spec.image.std))}")
+    for name, number in (("threshold", spec.masks.threshold), *asdict(spec.everything).items()):
+        if not _is_number(number):
+            raise ValueError(f"{name} must be a number, got {shown(number)}")
+    _check_tensors_between(spec)
+    if type(spec.source.random) is not bool:
+        raise TypeError(f"random is true or false, got {shown(spec.source.random)}")
+    texts = {"variant": spec.variant, "score": spec.masks.score}
+    texts |= {name: getattr(spec.source, name) for name in ("file", "sha256", "licence")}
     texts |= {f"exporter {name}": version for name, version in _mapping(spec, "exporter").items()}
     texts |= {f"note {number}": note for number, note in enumerate(spec.notes)}
     for name, text in texts.items():
@@ -245,6 +296,32 @@ def _check(spec: ModelSpec) -> None:
         raise TypeError(f"opset must be a whole number, got {shown(spec.opset)}")
     for graph in spec.graphs:
         _check_graph(graph)
+
+
+def _check_tensors_between(spec: ModelSpec) -> None:
+    """Refuse shapes that would take the memory, and indices that no output has."""
+    names = [entry.name for entry in spec.embeddings]
+    if names[:1] != [IMAGE_EMBEDDINGS] or len(set(map(str, names))) != len(names):
+        raise ValueError(f"embeddings begin with {IMAGE_EMBEDDINGS}, got {shown(names)}")
+    for entry in spec.embeddings:
+        if not isinstance(entry.name, str) or re.fullmatch(r"\w{1,64}", entry.name) is None:
+            raise ValueError(f"a tensor's name has letters and digits, got {shown(entry.name)}")
+        _check_whole(f"channels of {entry.name}", entry.channels, 1, 4096)
+    for stride in (spec.masks.stride, *(entry.stride for entry in spec.embeddings)):
+        _check_whole("stride", stride, 1, 64)
+        if FRAME_STEP % stride:
+            raise ValueError(f"stride {stride} does not divide {FRAME_STEP}")
+    if not spec.masks.candidates:
+        raise ValueError("masks have no candidates")
+    for index in (spec.masks.single, *spec.masks.candidates):
+        _check_whole("the index of a mask", index, 0, 15)
+
+
+def _check_whole(name: str, value: object, least: int, most: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise ValueError(
+            f"{name} must be a whole number from {least} to {most}, got {shown(value)}"
+        )
 
 
 def _check_graph(graph: GraphFile) -> None:

@@ -287,7 +287,7 @@ def segment_boxes(
             input_size=embedding.input_size,
             image_size=embedding.image_size,
             original_size=embedding.original_size,
-            threshold=model.spec.mask_threshold,
+            threshold=model.spec.masks.threshold,
         )
         masks[index] = LabelledMask(
             rle=encode_rle(result.masks[0]),

@@ -6,6 +6,7 @@ import os
 import re
 import stat
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from math import prod
 from os import PathLike
@@ -18,13 +19,14 @@ from numpy.typing import NDArray
 from sam_edge.errors import EmbeddingError
 from sam_edge.files import replacing
 from sam_edge.image import MAX_PIXELS, resized_shape
-from sam_edge.spec import FRAME_STEP, LARGEST_FRAME, ModelSpec
+from sam_edge.spec import FRAME_STEP, IMAGE_EMBEDDINGS, LARGEST_FRAME, ModelSpec
 from sam_edge.text import is_printable, printable
 
 if TYPE_CHECKING:
     from zipfile import ZipFile
 
-FORMAT = 1
+FORMAT = 2
+"""What is written. Format 1, of one tensor called ``features``, is read, too."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,7 +34,8 @@ class ImageEmbedding:
     """A photo's embedding. Decoding it needs neither the photo nor the encoder.
 
     Attributes:
-        features: ``(1, 256, S/16, S/16)`` float32.
+        features: name -> tensor, as ``ModelSpec.embeddings`` names them: for SAM
+            ``image_embeddings``, ``(1, 256, S/16, S/16)`` float32.
         original_size: height and width of the photo.
         input_size: height and width of the resized photo inside the encoder's frame.
         photo_sha256: of the photo's pixels, see ``sam_edge.image.photo_sha256``.
@@ -43,7 +46,7 @@ class ImageEmbedding:
         frame: what of the square frame was encoded, see ``ModelSpec``; recorded likewise.
     """
 
-    features: NDArray[np.float32]
+    features: Mapping[str, NDArray[np.float32]]
     original_size: tuple[int, int]
     input_size: tuple[int, int]
     photo_sha256: str
@@ -71,6 +74,15 @@ class ImageEmbedding:
                 f"{self.image_size} px, the model is {spec.source.sha256[:12]} at "
                 f"{spec.image_size} px; encode the photo with this model"
             )
+        for tensor in spec.embeddings:
+            side = spec.image_size // tensor.stride
+            found = getattr(self.features.get(tensor.name), "shape", None)
+            square = (1, tensor.channels, side, side)
+            if found != square:
+                raise EmbeddingError(
+                    f"the embedding's {tensor.name} has shape {found}, the model takes {square}; "
+                    "encode the photo with this model"
+                )
 
     def save(self, path: str | PathLike[str], *, dtype: str = "float32") -> None:
         """Write the embedding to a ``.npz`` file.
@@ -84,15 +96,16 @@ class ImageEmbedding:
         """
         if dtype not in ("float32", "float16"):
             raise EmbeddingError(f"embeddings are saved as float32 or float16, not {dtype!r}")
-        values: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self)}
-        with np.errstate(over="ignore"):
-            features = self.features.astype(dtype)
-        if not np.isfinite(features).all():
-            raise EmbeddingError(
-                f"the features hold NaN or values beyond {dtype}; save as float32, or encode the "
-                "photo with another model"
-            )
-        values["features"] = features
+        values = {name: getattr(self, name) for name in _FACTS}
+        for name, tensor in self.features.items():
+            with np.errstate(over="ignore"):
+                features = tensor.astype(dtype)
+            if not np.isfinite(features).all():
+                raise EmbeddingError(
+                    f"the features hold NaN or values beyond {dtype}; save as float32, or encode "
+                    "the photo with another model"
+                )
+            values[f"{_FEATURES}{name}"] = features
         with replacing(Path(path)) as partial, partial.open("wb") as file:
             np.savez(file, format=FORMAT, **values)
 
@@ -138,10 +151,18 @@ class ImageEmbedding:
             ) from error
 
 
-_MEMBERS = {f"{item.name}.npy" for item in fields(ImageEmbedding)} | {"format.npy"}
+_FACTS = tuple(item.name for item in fields(ImageEmbedding) if item.name != "features")
+
+_FEATURES = "features."
+"""Before the name of a tensor, so that no name can be a fact's."""
+
+_MOST_TENSORS = 8
+
+_LARGEST_TENSOR = 1 << 28
+"""Values: SAM 2's largest has 2 million at 1024 pixels."""
 
 _LARGEST_DIRECTORY = 64 * 2**10
-"""Bytes of a zip file's list of members; ours has ten."""
+"""Bytes of a zip file's list of members; ours has about ten."""
 
 _LONGEST_TEXT = 256
 
@@ -168,11 +189,22 @@ def _check_directory(raw: BinaryIO) -> None:
 def _from_archive(archive: ZipFile) -> ImageEmbedding:
     names = archive.namelist()
     # Files of before frames had shapes lack "frame".
-    if len(names) != len(set(names)) or {*names, "frame.npy"} != _MEMBERS:
+    facts = {f"{name}.npy" for name in (*_FACTS, "format")}
+    if len(names) != len(set(names)) or not facts - {"frame.npy"} <= set(names):
         raise ValueError(f"it holds {', '.join(names[:12])[:200]}")
     version = _whole(archive, "format")
-    if version != FORMAT:
-        raise ValueError(f"its format {version} is unknown, this sam-edge reads {FORMAT}")
+    if not 1 <= version <= FORMAT:
+        raise ValueError(f"its format {version} is unknown, this sam-edge reads 1 to {FORMAT}")
+    rest = sorted(set(names) - facts)
+    tensors = {IMAGE_EMBEDDINGS: "features"}
+    if version > 1:
+        tensors = {name.removeprefix(_FEATURES)[:-4]: name[:-4] for name in rest}
+    if (
+        sorted(f"{member}.npy" for member in tensors.values()) != rest
+        or not all(map(str.isidentifier, tensors))
+        or not 1 <= len(tensors) <= _MOST_TENSORS
+    ):
+        raise ValueError(f"it holds {', '.join(names[:12])[:200]}")
     image_size = _whole(archive, "image_size")
     if not 64 <= image_size <= LARGEST_FRAME or image_size % FRAME_STEP:
         raise ValueError(f"image_size {image_size} is not a multiple of 64 up to {LARGEST_FRAME}")
@@ -183,24 +215,46 @@ def _from_archive(archive: ZipFile) -> ImageEmbedding:
         or prod(original_size) > MAX_PIXELS
     ):
         raise ValueError(f"no photo has original_size {original_size}")
-    if input_size != resized_shape(*original_size, image_size):
+    stretched = (image_size, image_size)
+    if input_size not in (resized_shape(*original_size, image_size), stretched):
         raise ValueError(
             f"input_size {input_size} is not that of a photo of {original_size} at {image_size} px"
         )
     texts = {name: _text(archive, name) for name in ("photo_sha256", "source_sha256")}
     texts |= {name: _text(archive, name) for name in ("engine", "precision")}
     texts["frame"] = _text(archive, "frame") if "frame.npy" in names else "square"
-    grid = image_size // 16
-    features = _member(archive, "features", (1, 256, grid, grid), "f", 4).astype(np.float32)
-    if not np.isfinite(features).all():
-        raise ValueError("its features hold NaN or infinity")
+    features = {
+        name: _features(archive, member, image_size, version) for name, member in tensors.items()
+    }
     return ImageEmbedding(
-        features=np.ascontiguousarray(features),
+        features=features,
         original_size=original_size,
         input_size=input_size,
         image_size=image_size,
         **texts,
     )
+
+
+def _features(archive: ZipFile, member: str, image_size: int, version: int) -> NDArray[np.float32]:
+    """Read a tensor of any number of channels on a grid of whole strides."""
+    with archive.open(archive.getinfo(f"{member}.npy")) as file:
+        shape, _, _ = _header(file, member)
+    if version == 1 or len(shape) != 4:
+        shape = (1, 256, image_size // 16, image_size // 16)
+    sides = shape[2:]
+    if (
+        shape[0] != 1
+        or not 1 <= shape[1] <= 4096
+        or sides[0] != sides[1]
+        or not 0 < sides[0] <= image_size
+        or image_size % sides[0]
+        or prod(shape) > _LARGEST_TENSOR
+    ):
+        raise ValueError(f"{member} has shape {shape}, not (1, channels, side, side)")
+    features = _member(archive, member, shape, "f", 4).astype(np.float32)
+    if not np.isfinite(features).all():
+        raise ValueError("its features hold NaN or infinity")
+    return np.ascontiguousarray(features)
 
 
 def _member(

@@ -60,7 +60,7 @@ def _path() -> Path:
 
 
 def _key(spec: ModelSpec) -> str:
-    return f"{spec.source.sha256}-{spec.precision}-{spec.frame}"
+    return f"{spec.source.sha256}-{spec.precision}-{spec.image.frame}"
 
 
 def _known() -> dict[str, str]:

@@ -32,7 +32,7 @@ from sam_edge.picture_file import (
     stated_bits,
     upright_canvas,
 )
-from sam_edge.spec import ModelSpec
+from sam_edge.spec import ImageSpec, ModelSpec
 
 if TYPE_CHECKING:  # pillow is imported when a photo is, which keeps `import sam_edge` light
     from PIL import Image
@@ -294,6 +294,17 @@ def resized_shape(height: int, width: int, long_side: int) -> tuple[int, int]:
     return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
 
 
+def input_shape(height: int, width: int, image: ImageSpec) -> tuple[int, int]:
+    """Return the ``(height, width)`` that a photo has inside the encoder's frame.
+
+    >>> input_shape(1365, 2048, ImageSpec(1024, (0, 0, 0), (1, 1, 1), resize="stretch"))
+    (1024, 1024)
+    """
+    if image.resize == "stretch":
+        return image.size, image.size
+    return resized_shape(height, width, image.size)
+
+
 def preprocess(image: RgbImage, spec: ModelSpec) -> NDArray[np.float32]:
     """Make the encoder's input from a photo: resize, normalise, then pad with zeros.
 
@@ -309,7 +320,7 @@ def preprocess(image: RgbImage, spec: ModelSpec) -> NDArray[np.float32]:
     """
     from PIL import Image
 
-    height, width = resized_shape(image.shape[0], image.shape[1], spec.image_size)
+    height, width = input_shape(image.shape[0], image.shape[1], spec.image)
     picture = Image.fromarray(image)
     if picture.size != (width, height):
         picture = picture.resize((width, height), Image.Resampling.BILINEAR)
@@ -317,8 +328,8 @@ def preprocess(image: RgbImage, spec: ModelSpec) -> NDArray[np.float32]:
     frame = np.zeros((1, 3, *spec.frame_shape((height, width))), np.float32)
     for channel in range(3):
         plane = frame[0, channel, :height, :width]
-        np.subtract(resized[:, :, channel], np.float32(spec.pixel_mean[channel]), out=plane)
-        np.divide(plane, np.float32(spec.pixel_std[channel]), out=plane)
+        np.subtract(resized[:, :, channel], np.float32(spec.image.mean[channel]), out=plane)
+        np.divide(plane, np.float32(spec.image.std[channel]), out=plane)
     return frame
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from sam_edge.bundle import checked_digest, read_spec
 from sam_edge.errors import ManifestError
 from sam_edge.model import Model
-from sam_edge.spec import IMAGE_ENCODER, PROMPT_ENCODER_MASK_DECODER, ModelSpec
+from sam_edge.spec import IMAGE_ENCODER, ROLES, ModelSpec
 from sam_edge_runtimes import (
     ENGINES,
     DeferredSession,
@@ -85,13 +85,13 @@ def load_model(
         shrink=memory == "low",  # of the decoder, which stays open
         cache=cache,
     )
-    encoder = DeferredSession(
-        opener(role=IMAGE_ENCODER),
-        keep=memory == "normal",
-    )
-    decoder = DeferredSession(opener(role=PROMPT_ENCODER_MASK_DECODER))
+    sessions = {
+        # What is kept open is what every click needs.
+        role: DeferredSession(opener(role=role), keep=memory == "normal" or role != IMAGE_ENCODER)
+        for role in (*ROLES, *sorted({graph.role for graph in spec.graphs} - {*ROLES}))
+    }
     reopen = partial(load_model, str(directory), engine, threads, memory, cache)
-    return Model(spec, encoder, decoder, engine, reopen)
+    return Model(spec, sessions, engine, reopen)
 
 
 def graph_opener(
@@ -145,7 +145,7 @@ def graph_opener(
             cache=compiled_directory(digest[0]) if cache else None,
         )
 
-    if role == IMAGE_ENCODER and spec.frame == "photo":
+    if role == IMAGE_ENCODER and spec.image.frame == "photo":
         return lambda: ShapedSession(opened, "image", {2: "height", 3: "width"})
     return lambda: opened({})
 

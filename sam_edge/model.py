@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import prod
 from pickle import PicklingError
 from typing import Any
@@ -13,10 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 from sam_edge.embedding import ImageEmbedding
 from sam_edge.image import (
     ImageLike,
+    input_shape,
     photo_sha256,
     preprocess,
     read_image,
-    resized_shape,
 )
 from sam_edge.prompts import (
     Box,
@@ -27,7 +27,7 @@ from sam_edge.prompts import (
     sparse_prompts,
 )
 from sam_edge.segmenter import MEMORY_LIMIT, Segmentation
-from sam_edge.spec import ModelSpec
+from sam_edge.spec import IMAGE_ENCODER, PROMPT_ENCODER_MASK_DECODER, ModelSpec
 from sam_edge_runtimes import (
     EngineError,
     Float32,
@@ -39,15 +39,15 @@ PROMPTS_PER_CALL = 8
 
 
 class Model:
-    """Two sessions and the host code around them. Stateless, so any number of threads may use it.
+    """Sessions and the host code around them. Stateless, so any number of threads may use it.
 
     A model from ``load_model`` can be pickled, for a pool of workers: the copy opens the same
     bundle in the same way, so the bundle must be there, too.
 
     Args:
         spec: what the sessions are.
-        encoder: ``image`` -> ``image_embeddings``.
-        decoder: the native decoder contract, see ``docs/bundle.md``.
+        sessions: role -> session, as the spec's graphs have roles: ``image_encoder`` and
+            ``prompt_encoder_mask_decoder``, whose tensors ``docs/bundle.md`` describes.
         engine: what the sessions run on, for records.
         reopen: opens the same model again, elsewhere; None if sessions made it.
     """
@@ -55,15 +55,13 @@ class Model:
     def __init__(
         self,
         spec: ModelSpec,
-        encoder: Session,
-        decoder: Session,
+        sessions: Mapping[str, Session],
         engine: str,
         reopen: Callable[[], Model] | None = None,
     ) -> None:
         self.spec = spec
         self.engine = engine
-        self._encoder = encoder
-        self._decoder = decoder
+        self.sessions = sessions
         self._reopen = reopen
 
     def __reduce__(self) -> tuple[Callable[[Callable[[], Model]], Model], tuple[Any, ...]]:
@@ -89,16 +87,17 @@ class Model:
         digest = photo_sha256(pixels)
         prepared = preprocess(pixels, self.spec)
         del pixels  # a photo can be larger than what the encoder has to work with
+        answer = self.sessions[IMAGE_ENCODER].run({"image": prepared})
         return ImageEmbedding(
-            features=self._encoder.run({"image": prepared})["image_embeddings"],
+            features={tensor.name: answer[tensor.name] for tensor in self.spec.embeddings},
             original_size=(height, width),
-            input_size=resized_shape(height, width, self.spec.image_size),
+            input_size=input_shape(height, width, self.spec.image),
             photo_sha256=digest,
             source_sha256=self.spec.source.sha256,
             image_size=self.spec.image_size,
             engine=self.engine,
             precision=self.spec.precision,
-            frame=self.spec.frame,
+            frame=self.spec.image.frame,
         )
 
     def decode(
@@ -188,8 +187,9 @@ class Model:
         multimask: bool,
         memory_limit: int,
     ) -> Iterator[tuple[int, Segmentation]]:
-        outputs = slice(1, None) if multimask else slice(0, 1)
-        result_bytes = (3 if multimask else 1) * prod(embedding.original_size)
+        masks = self.spec.masks
+        outputs = list(masks.candidates if multimask else (masks.single,))
+        result_bytes = len(outputs) * prod(embedding.original_size)
         kinds = [
             (len(labels), prompt.mask is not None)
             for (_, labels), prompt in zip(sparse, prompts, strict=True)
@@ -201,7 +201,9 @@ class Model:
             for start in range(0, len(group), at_once):
                 indices = group[start : start + at_once]
                 dense = [
-                    mask_logits(mask, embedding.original_size, self.spec.image_size)
+                    mask_logits(
+                        mask, embedding.original_size, embedding.input_size, self.spec.image_size
+                    )
                     for mask in (prompts[index].mask for index in indices)
                     if mask is not None
                 ]
@@ -239,9 +241,9 @@ class Model:
         if mask_input is None:
             side = self.spec.low_res_size
             mask_input = np.zeros((1, 1, side, side), np.float32)
-        answer = self._decoder.run(
+        answer = self.sessions[PROMPT_ENCODER_MASK_DECODER].run(
             {
-                "image_embeddings": embedding.features,
+                **embedding.features,
                 "point_coords": np.ascontiguousarray(point_coords, np.float32),
                 "point_labels": np.ascontiguousarray(point_labels, np.float32),
                 "mask_input": np.ascontiguousarray(mask_input, np.float32),
@@ -263,7 +265,7 @@ class Model:
             input_size=embedding.input_size,
             image_size=self.spec.image_size,
             original_size=embedding.original_size,
-            threshold=self.spec.mask_threshold,
+            threshold=self.spec.masks.threshold,
         )
         return Segmentation(masks, scores.copy(), logits.copy())
 

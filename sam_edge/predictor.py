@@ -11,6 +11,7 @@ from sam_edge.embedding import ImageEmbedding
 from sam_edge.errors import ImageNotSetError, PromptError
 from sam_edge.image import read_image
 from sam_edge.segmenter import Segmenter
+from sam_edge.spec import IMAGE_EMBEDDINGS
 from sam_edge_runtimes import Float32
 
 
@@ -74,7 +75,7 @@ class SamPredictor:
 
     def get_image_embedding(self) -> Float32:
         """Return the features, ``(1, 256, S/16, S/16)`` float32."""
-        return self.embedding.features
+        return self.embedding.features[IMAGE_EMBEDDINGS]
 
     def predict(
         self,

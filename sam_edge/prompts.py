@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sam_edge.errors import PromptError
-from sam_edge.image import resized_shape, to_encoder_frame
+from sam_edge.image import to_encoder_frame
 from sam_edge.text import printable
 
 MASK_PROMPT_LOGIT = 10.0
@@ -244,7 +244,7 @@ def sparse_prompts(
 
 
 def mask_logits(
-    mask: NDArray[Any], original_size: tuple[int, int], image_size: int
+    mask: NDArray[Any], original_size: tuple[int, int], input_size: tuple[int, int], image_size: int
 ) -> NDArray[np.float32]:
     """Turn a mask prompt into the decoder's ``mask_input``.
 
@@ -255,6 +255,7 @@ def mask_logits(
     Args:
         mask: ``(H, W)`` bool in the photo's pixels, or ``(S/4, S/4)`` float32 logits.
         original_size: height and width of the photo.
+        input_size: height and width of the resized photo inside the frame.
         image_size: the frame's side S.
 
     Returns:
@@ -269,7 +270,7 @@ def mask_logits(
     side = image_size // 4
     from PIL import Image
 
-    height, width = resized_shape(*original_size, image_size)
+    height, width = input_size
     picture = Image.fromarray(mask.astype(np.float32))
     frame = np.zeros((image_size, image_size), np.float32)
     frame[:height, :width] = np.asarray(picture.resize((width, height), Image.Resampling.BOX))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from sam_edge.errors import ManifestError
@@ -11,10 +11,18 @@ from sam_edge.errors import ManifestError
 IMAGE_ENCODER = "image_encoder"
 PROMPT_ENCODER_MASK_DECODER = "prompt_encoder_mask_decoder"
 
+ROLES = (IMAGE_ENCODER, PROMPT_ENCODER_MASK_DECODER)
+"""What every bundle has a graph for. It may have more."""
+
+IMAGE_EMBEDDINGS = "image_embeddings"
+"""The tensor that every encoder answers, and the first of ``ModelSpec.embeddings``."""
+
 PRECISIONS = ("fp32", "fp16", "int8", "int8-weights")
 """Also the order in which a name without a precision is looked for."""
 
 DECODERS = ("native", "official", "official-multi")
+
+RESIZES = ("longest_side", "stretch")
 
 FRAMES = ("square", "photo")
 
@@ -63,11 +71,94 @@ class GraphFile:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The checkpoint a bundle was made from. Its hash is the model's identity."""
+    """The checkpoint a bundle was made from. Its hash is the model's identity.
+
+    Attributes:
+        file: its name.
+        sha256: of it, 64 hexadecimal digits.
+        licence: of its weights.
+        random: whether its weights are random numbers, so that masks mean nothing.
+    """
 
     file: str
     sha256: str
     licence: str
+    random: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSpec:
+    """How a photo becomes the encoder's input.
+
+    Attributes:
+        size: side S of the encoder's square frame, in pixels.
+        mean: RGB, in 0..255 units.
+        std: RGB, in 0..255 units.
+        resize: one of ``RESIZES``: ``longest_side`` keeps the photo's shape and pads it with zeros
+            at the bottom and right; ``stretch`` makes it the square.
+        frame: what of the square is encoded, one of ``FRAMES``: ``square`` all of it, as SAM was
+            trained; ``photo`` only what the photo covers.
+    """
+
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    resize: str = "longest_side"
+    frame: str = "square"
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingSpec:
+    """One tensor that the encoder answers and the decoder takes under the same name.
+
+    Attributes:
+        name: the tensor's.
+        channels: its second dimension.
+        stride: pixels of the encoder's frame for one cell, along each side.
+    """
+
+    name: str
+    channels: int
+    stride: int
+
+
+@dataclass(frozen=True, slots=True)
+class MaskSpec:
+    """What the decoder's outputs are.
+
+    Attributes:
+        single: index of the single answer.
+        candidates: indices of the answers to an ambiguous prompt.
+        stride: pixels of the encoder's frame for one logit, along each side.
+        threshold: the logit above which a pixel is foreground.
+        score: what is beside each mask; ``predicted_iou`` is the model's own estimate of its IoU.
+    """
+
+    single: int = 0
+    candidates: tuple[int, ...] = (1, 2, 3)
+    stride: int = 4
+    threshold: float = 0.0
+    score: str = "predicted_iou"
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """What "everything" keeps where the caller does not say. The official values are the default.
+
+    Small models score their masks lower, and their outlines are softer.
+
+    Attributes:
+        pred_iou_thresh: masks whose predicted IoU is not above it are dropped.
+        stability_score_thresh: masks with a lower stability are dropped.
+    """
+
+    pred_iou_thresh: float = 0.88
+    stability_score_thresh: float = 0.95
+
+
+OFFICIAL_THRESHOLDS = Thresholds()
+OFFICIAL_MASKS = MaskSpec()
+OFFICIAL_EMBEDDINGS = (EmbeddingSpec(IMAGE_EMBEDDINGS, 256, 16),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,48 +167,50 @@ class ModelSpec:
 
     Attributes:
         variant: ``vit_b``, ``vit_l``, ``vit_h``, ``mobile_sam``, ``nano``.
-        image_size: side S of the encoder's square frame, in pixels.
-        frame: what of it is encoded, one of ``FRAMES``: ``square`` all of it, as SAM was trained;
-            ``photo`` only what the photo covers.
-        pixel_mean: RGB, in 0..255 units.
-        pixel_std: RGB, in 0..255 units.
-        mask_threshold: the logit above which a pixel is foreground.
+        image: how a photo becomes the encoder's input.
         precision: the precision that was asked for at export.
         decoder: the decoder's contract, one of ``DECODERS``.
         opset: ONNX opset of the graphs.
         graphs: every graph file of the bundle.
         source: the checkpoint.
         exporter: versions of what wrote the bundle, name -> version.
+        embeddings: the tensors between the two graphs.
+        masks: what the decoder's outputs are.
+        everything: what "everything" keeps.
         quantization: the recipe, or None for float graphs.
         notes: what a user should know, such as resampled position embeddings.
         fidelity: one entry per engine measured; see ``docs/bundle.md``.
     """
 
     variant: str
-    image_size: int
-    pixel_mean: tuple[float, float, float]
-    pixel_std: tuple[float, float, float]
-    mask_threshold: float
+    image: ImageSpec
     precision: str
     decoder: str
     opset: int
     graphs: tuple[GraphFile, ...]
     source: Source
     exporter: Mapping[str, str]
+    embeddings: tuple[EmbeddingSpec, ...] = OFFICIAL_EMBEDDINGS
+    masks: MaskSpec = OFFICIAL_MASKS
+    everything: Thresholds = OFFICIAL_THRESHOLDS
     quantization: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
-    fidelity: tuple[Mapping[str, Any], ...] = field(default=())
-    frame: str = "square"
+    fidelity: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def image_size(self) -> int:
+        """Side of the encoder's frame, in pixels."""
+        return self.image.size
 
     @property
     def embedding_size(self) -> int:
-        """Side of the embedding's grid: one cell per 16 x 16 pixels of the encoder's frame."""
-        return self.image_size // 16
+        """Side of the grid that the decoder attends to, in cells."""
+        return self.image.size // self.embeddings[0].stride
 
     @property
     def low_res_size(self) -> int:
-        """Side of the decoder's mask logits: a quarter of the encoder's frame."""
-        return self.image_size // 4
+        """Side of the decoder's mask logits."""
+        return self.image.size // self.masks.stride
 
     def decoder_bytes(self, tokens: int = 2) -> int:
         """Return about what the decoder's activations take for one prompt, in bytes.
@@ -139,14 +232,14 @@ class ModelSpec:
         >>> _DOCTEST_SPEC.frame_shape((683, 1024))
         (1024, 1024)
         >>> from dataclasses import replace
-        >>> alone = replace(_DOCTEST_SPEC, frame="photo")
+        >>> alone = replace(_DOCTEST_SPEC, image=replace(_DOCTEST_SPEC.image, frame="photo"))
         >>> alone.frame_shape((683, 1024)), alone.frame_shape((1024, 30))  # a quarter at least
         ((704, 1024), (1024, 256))
         """
-        if self.frame == "square":
-            return self.image_size, self.image_size
+        if self.image.frame == "square":
+            return self.image.size, self.image.size
         height, width = (
-            FRAME_STEP * -(-max(side, self.image_size // 4) // FRAME_STEP) for side in input_size
+            FRAME_STEP * -(-max(side, self.image.size // 4) // FRAME_STEP) for side in input_size
         )
         return height, width
 
@@ -178,10 +271,7 @@ class ModelSpec:
 
 _DOCTEST_SPEC = ModelSpec(
     variant="vit_b",
-    image_size=1024,
-    pixel_mean=(123.675, 116.28, 103.53),
-    pixel_std=(58.395, 57.12, 57.375),
-    mask_threshold=0.0,
+    image=ImageSpec(1024, (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
     precision="fp32",
     decoder="native",
     opset=17,

@@ -22,7 +22,7 @@ from sam_edge_runtimes.graph_file import sha256_file
 BOX = "box"
 """The name of the model in the box."""
 
-IMAGE_SIZES = {"vit_b": 1024, "vit_l": 1024, "vit_h": 1024, "mobile_sam": 1024, "nano": 512}
+IMAGE_SIZES = {"vit_b": 1024, "vit_l": 1024, "vit_h": 1024, "mobile_sam": 1024, "nano": 384}
 """What the variants were trained at, known here because a board has no torch to ask."""
 
 OFFICIAL = ("vit_b", "vit_l", "vit_h", "mobile_sam")
@@ -175,7 +175,7 @@ def find_models(
                 variant=spec.variant,
                 image_size=spec.image_size,
                 # A photo's frame is less work, which a comparison must not call faster.
-                weights=spec.source.sha256 + "+photo-frame" * (spec.frame == "photo"),
+                weights=spec.source.sha256 + "+photo-frame" * (spec.image.frame == "photo"),
                 checkpoint=checkpoint,
                 bundle=bundle,
                 spec=spec,

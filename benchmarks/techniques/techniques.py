@@ -392,7 +392,7 @@ def run_whole(request: dict[str, Any]) -> dict[str, Any]:
     from sam_edge.bundle import read_spec
     from sam_edge.loading import graph_opener
     from sam_edge.model import Model
-    from sam_edge.spec import IMAGE_ENCODER, PROMPT_ENCODER_MASK_DECODER
+    from sam_edge.spec import ROLES
 
     directory, engine, cache = Path(request["whole"]), request["engine"], request["cache"]
     threads = request["threads"]
@@ -400,14 +400,14 @@ def run_whole(request: dict[str, Any]) -> dict[str, Any]:
     import_engine(engine)  # Python's part, the same for every state
     facts = {}
     spec = read_spec(directory)
-    if request["memory"] == "normal" and spec.frame == "square":
+    if request["memory"] == "normal" and spec.image.frame == "square":
         began = time.perf_counter()
-        encoder, decoder = (
-            graph_opener(directory, spec, role, engine, threads, cache=cache)()
-            for role in (IMAGE_ENCODER, PROMPT_ENCODER_MASK_DECODER)
-        )
+        sessions = {
+            role: graph_opener(directory, spec, role, engine, threads, cache=cache)()
+            for role in ROLES
+        }
         facts["load_s"] = time.perf_counter() - began
-        model = Model(spec, encoder, decoder, engine)
+        model = Model(spec, sessions, engine)
     else:
         model = sam_edge.load_model(directory, engine, threads, request["memory"], cache)
     times = []
@@ -433,7 +433,7 @@ def prepare(variant: str, work: Path) -> dict[str, str]:
     bundle = work / f"{variant}-bundle"
     paths = {"ours": bundle / "image_encoder.onnx", "unstripped": work / f"{variant}-whole.onnx"}
     if not bundle.exists():
-        export_bundle(checkpoint, bundle, verify=False)
+        export_bundle(checkpoint, bundle, verify=False, random_weights=True)
     if variant == "mobile_sam" and not paths["unstripped"].exists():
         rows_of_a_strip, tiny_vit.STRIP_ROWS = tiny_vit.STRIP_ROWS, 10**9
         sam, _ = load_checkpoint(checkpoint, "auto", None)  # built with strips as tall as the map

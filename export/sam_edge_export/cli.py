@@ -80,6 +80,11 @@ def add_commands(subparsers: Subparsers) -> None:
     export.add_argument("--images", type=Path, metavar="DIR", help="photos to verify on")
     _add_engine(export)
     export.add_argument("--no-verify", action="store_true", help="do not compare with PyTorch")
+    export.add_argument(
+        "--random-weights",
+        action="store_true",
+        help="say in the bundle and on its pictures that masks mean nothing",
+    )
     export.add_argument("--force", action="store_true", help="replace the bundle that is there")
     export.set_defaults(run=run_export)
 
@@ -110,6 +115,7 @@ def add_commands(subparsers: Subparsers) -> None:
         precision="int8",
         decoder="native",
         frame="square",
+        random_weights=False,
         no_verify=False,
     )
 
@@ -188,6 +194,7 @@ def run_export(arguments: argparse.Namespace) -> int:
         precision=arguments.precision,
         decoder=arguments.decoder,
         frame=arguments.frame,
+        random_weights=arguments.random_weights,
         verify=not arguments.no_verify,
         images=arguments.images,
         engines=arguments.engine,

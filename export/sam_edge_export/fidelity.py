@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -118,7 +118,7 @@ def truth_of(
         pixels = read_image(photo)
         height, width = pixels.shape[:2]
         shape = spec.frame_shape(resized_shape(height, width, spec.image_size))
-        if spec.frame == "photo" and shape == (spec.image_size, spec.image_size):
+        if spec.image.frame == "photo" and shape == (spec.image_size, spec.image_size):
             continue
         progress(f"PyTorch encodes {photo.name}")
         asked.append(photo)
@@ -185,7 +185,7 @@ def compare(
     for photo, ours in zip(truth.photos, truth.embeddings, strict=True):
         progress(f"comparing on {photo.name}")
         theirs = candidate.encode_image(photo)
-        embedding_errors.append(relative_l2(theirs.features, ours.features))
+        embedding_errors.append(_largest_error(theirs.features, ours.features))
         for one, other in _answers(truth.model, candidate, ours, theirs):
             prompts += 1
             logits_errors.append(relative_l2(other.low_res_logits, one.low_res_logits))
@@ -197,7 +197,7 @@ def compare(
         engine=candidate.engine,
         engine_version=engine_version,
         precision=candidate.spec.precision,
-        frame=candidate.spec.frame,
+        frame=candidate.spec.image.frame,
         photos=len(truth.photos),
         prompts=prompts,
         embedding_rel_l2=max(embedding_errors),
@@ -207,6 +207,11 @@ def compare(
         mask_iou_p05=float(np.percentile(ious, 5)),
         score_max_error=max(score_errors),
     )
+
+
+def _largest_error(theirs: Mapping[str, NDArray[Any]], ours: Mapping[str, NDArray[Any]]) -> float:
+    """Return the largest relative error of the tensors that the encoders answer."""
+    return max(relative_l2(theirs[name], tensor) for name, tensor in ours.items())
 
 
 def _answers(

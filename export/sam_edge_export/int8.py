@@ -94,7 +94,7 @@ def write_int8(
     if any(recipe.calibrated for recipe in recipes):
         described = wishes.calibration.name if wishes.calibration else "drawn scenes (dead leaves)"
     progress(f"tracing {IMAGE_ENCODER}")
-    graph = trace.traced(trace.encoder(sam, spec.frame), scratch)
+    graph = trace.traced(trace.encoder(sam, spec.image.frame), scratch)
     made_from = source(graph, spec, photos, described, wishes.target, scratch, progress)
     results: list[Fidelity] = []
     records = {}

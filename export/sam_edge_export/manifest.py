@@ -12,7 +12,7 @@ import torch
 
 from sam_edge import __version__
 from sam_edge.bundle import MANIFEST_NAME, manifest_text
-from sam_edge.spec import PROMPT_ENCODER_MASK_DECODER, GraphFile, ModelSpec, Source
+from sam_edge.spec import PROMPT_ENCODER_MASK_DECODER, GraphFile, ImageSpec, ModelSpec, Source
 from sam_edge_export import trace
 from sam_edge_export.checkpoints import source_sha256
 from sam_edge_export.modules.sam import PIXEL_MEAN, PIXEL_STD, VARIANTS, Sam
@@ -24,17 +24,16 @@ DECODER_STORED = {"int8": "int8-weights"}
 
 def blank(sam: Sam, checkpoint: Path, precision: str, decoder: str) -> ModelSpec:
     """Return the manifest of a bundle that has no graphs yet."""
+    family = VARIANTS[sam.variant]
     return ModelSpec(
         variant=sam.variant,
-        image_size=sam.image_size,
-        pixel_mean=PIXEL_MEAN,
-        pixel_std=PIXEL_STD,
-        mask_threshold=0.0,
+        image=ImageSpec(sam.image_size, PIXEL_MEAN, PIXEL_STD),
         precision=precision,
         decoder=decoder,
         opset=trace.OPSET,
         graphs=(),
-        source=Source(checkpoint.name, source_sha256(checkpoint), VARIANTS[sam.variant].licence),
+        source=Source(checkpoint.name, source_sha256(checkpoint), family.licence),
+        everything=family.everything,
         exporter={
             "sam-edge": __version__,
             "torch": torch.__version__,

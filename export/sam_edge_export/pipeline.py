@@ -40,6 +40,7 @@ def export_bundle(
     engines: Sequence[str] | None = None,
     min_iou: float | None = None,
     int8: Int8 | None = None,
+    random_weights: bool = False,
     force: bool = False,
     progress: Callable[[str], None] = lambda _: None,
 ) -> list[Fidelity]:
@@ -63,6 +64,7 @@ def export_bundle(
         min_iou: what the mean IoU with PyTorch's masks must reach; None is the precision's own
             limit (of photo frames: int8's), 0 accepts anything, and the manifest says so.
         int8: the rest of what ``int8`` can be asked.
+        random_weights: brand the bundle, and every picture of its masks: they mean nothing.
         force: replace a bundle that is already there.
         progress: told what is being done.
 
@@ -104,7 +106,12 @@ def export_bundle(
     progress(f"reading {checkpoint.name}")
     sam, notes = load_checkpoint(checkpoint, variant, image_size)
     spec = blank(sam, checkpoint, precision, decoder)
-    spec = replace(spec, frame=frame, notes=tuple(notes + _notes(checkpoint)))
+    spec = replace(
+        spec,
+        image=replace(spec.image, frame=frame),
+        source=replace(spec.source, random=random_weights),
+        notes=tuple(notes),
+    )
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as name:
         partial = Path(name) / "bundle"
@@ -151,10 +158,3 @@ def _check_output(output: Path, force: bool) -> None:
         raise SamEdgeError(f"{output} exists and is not a bundle; name another -o")
     if not force:
         raise SamEdgeError(f"{output} exists; replace it with --force, or name another -o")
-
-
-def _notes(checkpoint: Path) -> list[str]:
-    """Warn, for good, of weights that mean nothing."""
-    if checkpoint.name.startswith("seeded"):
-        return ["random weights: its masks mean nothing"]
-    return []

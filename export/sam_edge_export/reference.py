@@ -9,7 +9,12 @@ import torch
 from torch import nn
 
 from sam_edge.model import Model
-from sam_edge.spec import ModelSpec
+from sam_edge.spec import (
+    IMAGE_EMBEDDINGS,
+    IMAGE_ENCODER,
+    PROMPT_ENCODER_MASK_DECODER,
+    ModelSpec,
+)
 from sam_edge_export.modules.sam import NativeDecoder, Sam
 from sam_edge_runtimes import Float32
 
@@ -41,18 +46,20 @@ class TorchSession:
 def reference_model(sam: Sam, spec: ModelSpec) -> Model:
     """Return the PyTorch model that a bundle is compared with: it encodes the whole square."""
     return Model(
-        replace(spec, frame="square"),
-        TorchSession(sam.image_encoder, ("image",), ("image_embeddings",)),
-        TorchSession(
-            NativeDecoder(sam),
-            (
-                "image_embeddings",
-                "point_coords",
-                "point_labels",
-                "mask_input",
-                "has_mask_input",
+        replace(spec, image=replace(spec.image, frame="square")),
+        {
+            IMAGE_ENCODER: TorchSession(sam.image_encoder, ("image",), (IMAGE_EMBEDDINGS,)),
+            PROMPT_ENCODER_MASK_DECODER: TorchSession(
+                NativeDecoder(sam),
+                (
+                    IMAGE_EMBEDDINGS,
+                    "point_coords",
+                    "point_labels",
+                    "mask_input",
+                    "has_mask_input",
+                ),
+                ("low_res_masks", "iou_predictions"),
             ),
-            ("low_res_masks", "iou_predictions"),
-        ),
+        },
         engine="torch",
     )

@@ -46,9 +46,9 @@ examples:
   a folder of photos, a file each:
     sam-edge everything photos/ --format coco -o masks/
 
-The knobs have the official generator's names and defaults, except that the model in the box,
-which scores its masks lower than the large ones do, has lower thresholds. Without -o and
---overlay, PHOTO-everything.json and PHOTO-everything.png are written to the current folder;
+The knobs have the official generator's names and defaults, except that a model may
+have thresholds of its own: the one in the box scores its masks lower than the large ones do.
+Without -o and --overlay, PHOTO-everything.json and PHOTO-everything.png are written here;
 `sam-edge segment --help` says what PHOTO is, and what makes a name a folder's.
 """
 
@@ -106,22 +106,18 @@ def _not_negative(text: str) -> float:
 _whole = whole_number(-sys.maxsize)
 """The generator itself says which numbers its knobs may have."""
 
-THRESHOLDS = {"nano": (0.4, 0.3)}
-"""Least predicted IoU and stability where a family needs other values than the large models.
-
-Small models score their masks lower, and their outlines are softer. See docs/formats.md.
-"""
-
-OFFICIAL_THRESHOLDS = (0.88, 0.95)
-
 _KNOBS: dict[str, tuple[Callable[[str], float], float | None, str]] = {
     "points-per-side": (_whole, 32, "side of the point grid"),
     "points-per-batch": (_whole, None, "points per decoder call (default: what 512 MB allow)"),
-    "pred-iou-thresh": (finite_number, None, "least predicted IoU (default 0.88; nano 0.4)"),
+    "pred-iou-thresh": (
+        finite_number,
+        None,
+        "least predicted IoU (default: the model's, 0.88)",
+    ),
     "stability-score-thresh": (
         finite_number,
         None,
-        "least stability score (default 0.95; nano 0.3)",
+        "least stability score (default: the model's, 0.95)",
     ),
     "stability-score-offset": (finite_number, 1.0, "how far the threshold moves for it, in logits"),
     "box-nms-thresh": (finite_number, 0.7, "box IoU from which a mask is a duplicate"),
@@ -224,10 +220,6 @@ def _kind_named(output: str) -> str:
 
 def _generator(model: Model, arguments: argparse.Namespace) -> SamAutomaticMaskGenerator:
     knobs = {flag.replace("-", "_"): getattr(arguments, flag.replace("-", "_")) for flag in _KNOBS}
-    usual = THRESHOLDS.get(model.spec.variant, OFFICIAL_THRESHOLDS)
-    for name, value in zip(("pred_iou_thresh", "stability_score_thresh"), usual, strict=True):
-        if knobs[name] is None:
-            knobs[name] = value
     try:
         return SamAutomaticMaskGenerator(
             model,

@@ -48,12 +48,14 @@ def describe(directory: Path, spec: ModelSpec) -> str:
     """Return a bundle's manifest as a text for people."""
     lines = [
         f"{directory}",
-        f"  model      {spec.variant}, {spec.image_size} px, {spec.frame} frame, {spec.precision}, "
-        f"{spec.decoder} decoder, opset {spec.opset}",
+        f"  model      {spec.variant}, {spec.image_size} px, {spec.image.frame} frame, "
+        f"{spec.precision}, {spec.decoder} decoder, opset {spec.opset}",
         f"  source     {spec.source.file}, sha256 {spec.source.sha256[:12]}..., "
         f"licence {spec.source.licence}",
         f"  exporter   {', '.join(f'{name} {value}' for name, value in spec.exporter.items())}",
     ]
+    if spec.source.random:
+        lines.append("  note       random weights: its masks mean nothing")
     lines += [f"  note       {note}" for note in spec.notes]
     for graph in spec.graphs:
         engines = ", ".join(graph.engines) or "any engine"

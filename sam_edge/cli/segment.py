@@ -257,7 +257,7 @@ def _write_overlay(
 
 def banner_of(spec: ModelSpec) -> str:
     """Return what every picture of this model's masks must say, or nothing."""
-    return next((note for note in spec.notes if "random weights" in note), "")
+    return "random weights: masks mean nothing" if spec.source.random else ""
 
 
 def _record(

@@ -7,14 +7,11 @@ from dataclasses import replace
 import pytest
 
 from sam_edge.engine_choice import FILE_NAME, fastest_engine, remember_fastest
-from sam_edge.spec import ModelSpec, Source
+from sam_edge.spec import ImageSpec, ModelSpec, Source
 
 SPEC = ModelSpec(
     variant="vit_b",
-    image_size=1024,
-    pixel_mean=(0.0, 0.0, 0.0),
-    pixel_std=(1.0, 1.0, 1.0),
-    mask_threshold=0.0,
+    image=ImageSpec(1024, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
     precision="fp32",
     decoder="native",
     opset=17,
@@ -66,7 +63,7 @@ DAMAGE = {
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_whatever_is_in_the_file_the_hint_is_replaced(cache, damage):
     cache.mkdir()
-    key = f"{SPEC.source.sha256}-{SPEC.precision}-{SPEC.frame}".encode()
+    key = f"{SPEC.source.sha256}-{SPEC.precision}-{SPEC.image.frame}".encode()
     (cache / FILE_NAME).write_bytes(DAMAGE[damage].replace(b"%s", key))
     assert fastest_engine(SPEC) is None
     remember_fastest(SPEC, {"openvino": 1.0})

@@ -78,7 +78,7 @@ def test_a_bundle_of_photo_frames_serves_every_photo(nano_checkpoint, photos, tm
     bundle = tmp_path / "bundle"
     results = export_bundle(nano_checkpoint, bundle, image_size=256, frame="photo", min_iou=0)
     spec = read_spec(bundle)
-    assert spec.frame == "photo"
+    assert spec.image.frame == "photo"
     assert {entry["frame"] for entry in spec.fidelity} == {"photo"}
     assert all(0 < result.embedding_rel_l2 < 1 for result in results)  # measured against the square
     for engine in ENGINES:
@@ -147,7 +147,7 @@ def test_photo_frames_in_8_bits(nano_checkpoint, photos, tmp_path):
         min_iou=0,
     )
     spec = read_spec(bundle)
-    assert (spec.frame, spec.precision) == ("photo", "int8")
+    assert (spec.image.frame, spec.precision) == ("photo", "int8")
     assert all(entry["embedding_rel_l2"] < 1 for entry in spec.fidelity)
     for engine in ENGINES:
         model = sam_edge.load_model(bundle, runtime=engine, cache=False)

@@ -26,10 +26,10 @@ from sam_edge.image import read_image
 from sam_edge.mask_picture import read_mask
 from sam_edge.masks import decode_rle, encode_rle, from_coco_rle, rle_to_box, to_coco_rle
 from sam_edge.prompts import Prompt, sparse_prompts
-from sam_edge_runtimes.fake import FakeSession
 from sam_edge_runtimes.graph_file import examine
 from tests.fuzz.mutate import ODD, mutated_bytes, mutated_json
 from tests.runtimes.test_graph_file import ATTRIBUTE, FUNCTION, INITIALIZER, SPARSE, SUBGRAPH
+from tests.sam_edge.known import model_of
 
 BOX = Path(str(files("sam_edge") / "assets" / "nano"))
 SIZE = (24, 32)
@@ -50,7 +50,7 @@ def graph(random, folder):
 @cache
 def _embeddings():
     made = ImageEmbedding(
-        features=np.ones((1, 256, 4, 4), np.float32),
+        features={"image_embeddings": np.ones((1, 256, 4, 4), np.float32)},
         original_size=SIZE,
         input_size=(48, 64),
         photo_sha256="0" * 64,
@@ -273,7 +273,7 @@ KNOBS = (
 def knobs(random, folder):
     names = random.sample(KNOBS, 2)
     spec = read_spec(BOX)
-    model = sam_edge.Model(spec, FakeSession(_encode), FakeSession(_decode), "fake")
+    model = model_of(_encode, _decode, spec)
     generator = sam_edge.SamAutomaticMaskGenerator(
         model,
         **{"points_per_side": 2, **{name: random.choice(ODD) for name in random.sample(names, 2)}},

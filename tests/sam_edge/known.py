@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
-from sam_edge.spec import ModelSpec, Source
+import sam_edge
+from sam_edge.spec import ROLES, ImageSpec, ModelSpec, Source
 from sam_edge_runtimes import ENGINES, MissingDependencyError, choose_engine
+from sam_edge_runtimes.fake import FakeSession
 
 IMAGE_SIZE = 256
 
@@ -11,10 +13,7 @@ NANO_CHECKPOINT = Path(__file__).parents[2] / "export" / "training" / "nano.safe
 
 SPEC = ModelSpec(
     variant="nano",
-    image_size=IMAGE_SIZE,
-    pixel_mean=(123.675, 116.28, 103.53),
-    pixel_std=(58.395, 57.12, 57.375),
-    mask_threshold=0.0,
+    image=ImageSpec(IMAGE_SIZE, (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
     precision="fp32",
     decoder="native",
     opset=17,
@@ -22,6 +21,15 @@ SPEC = ModelSpec(
     source=Source("known.pth", "0" * 64, "Apache-2.0"),
     exporter={},
 )
+
+
+def model_of(encode, decode, spec=SPEC):
+    """A model whose sessions answer from functions, or are sessions already."""
+    sessions = (
+        answer if isinstance(answer, FakeSession) else FakeSession(answer)
+        for answer in (encode, decode)
+    )
+    return sam_edge.Model(spec, dict(zip(ROLES, sessions, strict=True)), engine="fake")
 
 
 def _installed(engine):

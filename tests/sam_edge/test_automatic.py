@@ -10,11 +10,9 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco
 
-import sam_edge
 from sam_edge.automatic import CancelledError, SamAutomaticMaskGenerator
 from sam_edge.masks import decode_rle, from_coco_rle
-from sam_edge_runtimes.fake import FakeSession
-from tests.sam_edge.known import SPEC
+from tests.sam_edge.known import SPEC, model_of
 
 torch = pytest.importorskip("torch")
 data = pytest.importorskip("skimage.data")
@@ -71,7 +69,7 @@ def official():
     import segment_anything
     from segment_anything.modeling import Sam
 
-    sam = Sam(Encoder(), Prompts(), Decoder(), SPEC.pixel_mean, SPEC.pixel_std)
+    sam = Sam(Encoder(), Prompts(), Decoder(), SPEC.image.mean, SPEC.image.std)
 
     def generate(photo, **knobs):
         return segment_anything.SamAutomaticMaskGenerator(sam, **knobs).generate(photo)
@@ -92,7 +90,7 @@ def encode_feeds(feeds):
 
 @pytest.fixture
 def model():
-    return sam_edge.Model(SPEC, FakeSession(encode_feeds), FakeSession(decode_feeds), engine="fake")
+    return model_of(encode_feeds, decode_feeds)
 
 
 KNOBS = {
@@ -195,8 +193,8 @@ def test_batches_do_not_change_the_answer(model):
 
 
 def test_the_memory_ceiling_sets_the_batch():
-    wide = replace(SPEC, image_size=1024)
-    model = sam_edge.Model(wide, FakeSession(encode_feeds), FakeSession(decode_feeds), "fake")
+    wide = replace(SPEC, image=replace(SPEC.image, size=1024))
+    model = model_of(encode_feeds, decode_feeds, wide)
     batches = [
         SamAutomaticMaskGenerator(model, memory_ceiling_bytes=ceiling).points_per_batch
         for ceiling in (1, 512 * 2**20, 2**40)
@@ -213,7 +211,7 @@ def test_coarse_first_asks_less_and_finds_most(model):
         asked.append(len(feeds["point_labels"]))
         return decode_feeds(feeds)
 
-    counting = sam_edge.Model(SPEC, FakeSession(encode_feeds), FakeSession(counted), "fake")
+    counting = model_of(encode_feeds, counted)
     full = SamAutomaticMaskGenerator(counting, **knobs).generate(photo)
     points, asked[:] = sum(asked), []
     coarse = SamAutomaticMaskGenerator(counting, coarse_first=True, **knobs).generate(photo)

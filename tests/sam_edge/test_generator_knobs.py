@@ -6,8 +6,7 @@ import pytest
 import sam_edge
 from sam_edge.automatic import SamAutomaticMaskGenerator
 from sam_edge.masks.boxes import crop_boxes
-from sam_edge_runtimes.fake import FakeSession
-from tests.sam_edge.known import SPEC
+from tests.sam_edge.known import model_of
 
 
 def encode(feeds):
@@ -26,7 +25,7 @@ def decode(feeds):
 
 @pytest.fixture
 def model():
-    return sam_edge.Model(SPEC, FakeSession(encode), FakeSession(decode), engine="fake")
+    return model_of(encode, decode)
 
 
 NO_NUMBERS = [np.nan, np.inf, -np.inf, -1, -0.5, "1", 1j, [1], True, -(10**400)]
@@ -116,7 +115,7 @@ def test_logits_that_are_nan_are_not_a_photo_without_masks(model):
         answer["low_res_masks"][:] = np.nan
         return answer
 
-    damaged = sam_edge.Model(SPEC, FakeSession(encode), FakeSession(broken), engine="fake")
+    damaged = model_of(encode, broken)
     with pytest.raises(sam_edge.SamEdgeError, match="NaN"):
         SamAutomaticMaskGenerator(damaged, points_per_side=2).generate(
             np.zeros((40, 40, 3), np.uint8)

@@ -11,7 +11,7 @@ from sam_edge.errors import EmbeddingError, ImageNotSetError, PromptError
 from sam_edge.prompts import Prompt
 from sam_edge.spec import Source
 from sam_edge_runtimes.fake import FakeSession
-from tests.sam_edge.known import SPEC
+from tests.sam_edge.known import SPEC, model_of
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (120, 200, 3), dtype=np.uint8)
 
@@ -36,7 +36,7 @@ def sessions():
 
 @pytest.fixture
 def model(sessions):
-    return sam_edge.Model(SPEC, *sessions, engine="fake")
+    return model_of(*sessions)
 
 
 def test_multimask_gives_outputs_one_to_three_and_single_gives_output_zero(model):
@@ -80,21 +80,19 @@ def test_an_embedding_survives_its_file(model, tmp_path):
     embedding = model.encode_image(PHOTO)
     embedding.save(tmp_path / "photo.npz")
     loaded = sam_edge.ImageEmbedding.load(tmp_path / "photo.npz")
-    assert np.array_equal(loaded.features, embedding.features)
+    assert np.array_equal(loaded.features["image_embeddings"], embedding.features["image_embeddings"])
     assert loaded.key == embedding.key
     assert (loaded.original_size, loaded.input_size) == ((120, 200), (154, 256))
     embedding.save(tmp_path / "half.npz", dtype="float16")
     half = sam_edge.ImageEmbedding.load(tmp_path / "half.npz")
-    assert half.features.dtype == np.float32
-    assert np.allclose(half.features, embedding.features, rtol=1e-3)
+    assert half.features["image_embeddings"].dtype == np.float32
+    assert np.allclose(half.features["image_embeddings"], embedding.features["image_embeddings"], rtol=1e-3)
     assert [path.name for path in tmp_path.glob("*.partial")] == []
 
 
 def test_an_embedding_of_another_model_is_refused(model, sessions):
     embedding = model.encode_image(PHOTO)
-    other = sam_edge.Model(
-        replace(SPEC, source=Source("y.pth", "b" * 64, "MIT")), *sessions, engine="fake"
-    )
+    other = model_of(*sessions, replace(SPEC, source=Source("y.pth", "b" * 64, "MIT")))
     with pytest.raises(EmbeddingError, match="encode the photo with this model"):
         other.decode(embedding, points=[(5, 5)])
     with pytest.raises(EmbeddingError):

@@ -67,7 +67,7 @@ def test_what_cannot_be_meant_is_refused(arguments, words):
 def test_a_bool_mask_becomes_logits_in_the_encoders_frame():
     mask = np.zeros(PHOTO, bool)
     mask[:, 100:] = True  # the right half
-    logits = mask_logits(mask, PHOTO, 256)
+    logits = mask_logits(mask, PHOTO, FRAME, 256)
     assert logits.shape == (64, 64)
     assert (logits[:32, 32:] == 10).all()
     assert (logits[:32, :32] == -10).all()
@@ -77,13 +77,13 @@ def test_a_bool_mask_becomes_logits_in_the_encoders_frame():
 def test_a_cell_half_covered_is_undecided():
     mask = np.zeros((256, 256), bool)
     mask[:, :2] = True
-    assert mask_logits(mask, (256, 256), 256)[0, 0] == 0
+    assert mask_logits(mask, (256, 256), (256, 256), 256)[0, 0] == 0
 
 
 def test_logits_pass_through_and_other_sizes_are_refused():
     logits = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)
-    assert np.array_equal(mask_logits(logits, PHOTO, 256), logits)
+    assert np.array_equal(mask_logits(logits, PHOTO, FRAME, 256), logits)
     with pytest.raises(PromptError, match=r"\(64, 64\)"):
-        mask_logits(logits[:32], PHOTO, 256)
+        mask_logits(logits[:32], PHOTO, FRAME, 256)
     with pytest.raises(PromptError, match="photo has"):
-        mask_logits(np.ones((5, 5), bool), PHOTO, 256)
+        mask_logits(np.ones((5, 5), bool), PHOTO, FRAME, 256)

@@ -264,6 +264,6 @@ def test_a_model_pickles_for_a_pool_of_workers(bundle, engine, monkeypatch, tmp_
 
 
 def test_a_model_made_of_sessions_says_why_it_does_not_pickle():
-    model = sam_edge.Model(read_spec(BOX), None, None, "fake")
+    model = sam_edge.Model(read_spec(BOX), {}, "fake")
     with pytest.raises(pickle.PicklingError, match="load_model opened"):
         pickle.dumps(model)

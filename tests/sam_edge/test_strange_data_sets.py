@@ -26,8 +26,7 @@ from sam_edge.evaluation.scores import evaluate
 from sam_edge.evaluation.truth import TruthError, read_coco, read_sa1b, segmentation_mask
 from sam_edge.masks import decode_rle
 from sam_edge.prompts import Box
-from sam_edge_runtimes.fake import FakeSession
-from tests.sam_edge.known import SPEC
+from tests.sam_edge.known import model_of
 
 
 def encode(feeds):
@@ -49,7 +48,7 @@ def decode(feeds):
 
 @pytest.fixture
 def model():
-    return sam_edge.Model(SPEC, FakeSession(encode), FakeSession(decode), engine="fake")
+    return model_of(encode, decode)
 
 
 def saved(path, content):

@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from sam_edge.embedding import ImageEmbedding
 from sam_edge.errors import EmbeddingError
 
+FEATURES = np.linspace(-1, 1, 256 * 16 * 16, dtype=np.float32).reshape(1, 256, 16, 16)
+
 GOOD = ImageEmbedding(
-    features=np.linspace(-1, 1, 256 * 16 * 16, dtype=np.float32).reshape(1, 256, 16, 16),
+    features={"image_embeddings": FEATURES},
     original_size=(128, 256),
     input_size=(128, 256),
     photo_sha256="a" * 64,
@@ -29,7 +31,9 @@ GOOD = ImageEmbedding(
 
 
 def members():
-    values = {"format": 1, **{name: getattr(GOOD, name) for name in GOOD.__slots__}}
+    """What a file of format 1 holds."""
+    values = {name: getattr(GOOD, name) for name in GOOD.__slots__}
+    values |= {"format": 1, "features": FEATURES}
     return {name: np.asarray(value) for name, value in values.items()}
 
 
@@ -57,10 +61,10 @@ def refused(path, message="."):
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_what_numpy_writes_is_read(tmp_path, compression):
-    features = np.asfortranarray(GOOD.features).astype(">f2")
+    features = np.asfortranarray(FEATURES).astype(">f2")
     path = written(tmp_path / "a.npz", {"features": features, "frame": None}, compression)
     loaded = ImageEmbedding.load(path)
-    assert np.array_equal(loaded.features, GOOD.features.astype(np.float16))
+    assert np.array_equal(loaded.features["image_embeddings"], FEATURES.astype(np.float16))
     assert loaded.key == GOOD.key
     assert loaded.frame == "square"
 
@@ -116,11 +120,11 @@ def test_a_zip_file_of_many_members_is_refused_before_its_list_is_read(tmp_path)
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"features": np.full_like(GOOD.features, np.nan)}, "NaN or infinity"),
-        ({"features": GOOD.features.astype(np.float64)}, "features is float64"),
-        ({"features": GOOD.features.astype("O")}, "features is object"),
-        ({"features": GOOD.features.astype(np.complex64)}, "features is complex64"),
-        ({"features": GOOD.features[:, :, :8]}, r"\(1, 256, 8, 16\)"),
+        ({"features": np.full_like(FEATURES, np.nan)}, "NaN or infinity"),
+        ({"features": FEATURES.astype(np.float64)}, "features is float64"),
+        ({"features": FEATURES.astype("O")}, "features is object"),
+        ({"features": FEATURES.astype(np.complex64)}, "features is complex64"),
+        ({"features": FEATURES[:, :, :8]}, r"\(1, 256, 8, 16\)"),
         ({"original_size": (-128, -256)}, "no photo has original_size"),
         ({"original_size": (2**40, 2**41)}, "no photo has original_size"),
         ({"original_size": (128.0, 256.0)}, "original_size is float64"),
@@ -173,7 +177,7 @@ def test_an_encrypted_member_is_refused(tmp_path):
     refused(path, "encrypted")
 
 
-@pytest.mark.parametrize("data", [b"", b"PK", b"junk" * 100, npy([1, 2]), npy(GOOD.features)])
+@pytest.mark.parametrize("data", [b"", b"PK", b"junk" * 100, npy([1, 2]), npy(FEATURES)])
 def test_a_file_that_is_no_zip_is_refused(tmp_path, data):
     path = tmp_path / "a.npz"
     path.write_bytes(data)
@@ -195,13 +199,13 @@ except sam_edge.SamEdgeError as error: print(error)
 
 
 def test_features_that_float16_cannot_hold_are_not_lost(tmp_path):
-    large = replace(GOOD, features=GOOD.features * 1e5)
+    large = replace(GOOD, features={"image_embeddings": FEATURES * 1e5})
     path = tmp_path / "a.npz"
     with pytest.raises(EmbeddingError, match="beyond float16; save as float32"):
         large.save(path, dtype="float16")
     assert not path.exists()
     large.save(path)
-    assert np.array_equal(ImageEmbedding.load(path).features, large.features)
+    assert np.array_equal(ImageEmbedding.load(path).features["image_embeddings"], FEATURES * 1e5)
 
 
 @settings(max_examples=150, deadline=None)
@@ -223,3 +227,33 @@ def test_a_mutated_file_is_read_or_refused(tmp_path_factory, data):
         ImageEmbedding.load(path)
     except EmbeddingError:
         refused(path)
+
+
+def test_several_named_tensors_come_back_as_they_went(tmp_path):
+    high = np.arange(32 * 64 * 64, dtype=np.float32).reshape(1, 32, 64, 64)
+    several = replace(GOOD, features={**GOOD.features, "high_resolution_0": high})
+    several.save(tmp_path / "a.npz")
+    loaded = ImageEmbedding.load(tmp_path / "a.npz")
+    assert list(loaded.features) == ["image_embeddings", "high_resolution_0"]
+    assert np.array_equal(loaded.features["high_resolution_0"], high)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"features.image_embeddings": np.zeros((1, 256, 15, 15), np.float32)},
+        {"features.image_embeddings": np.zeros((2, 256, 16, 16), np.float32)},
+        {"features.image_embeddings": np.zeros((1, 5000, 16, 16), np.float32)},
+        {"features.image_embeddings": np.zeros((1, 256, 16, 16), np.int32)},
+        {"features.image_embeddings": np.zeros((256, 16, 16), np.float32)},
+        {"features.image_embeddings": None},
+        {"features.no name": FEATURES},
+        {"features.": FEATURES},
+        {"other": FEATURES},
+        {f"features.t{number}": np.zeros((1, 1, 1, 1), np.float32) for number in range(8)},
+    ],
+    ids=range(10),
+)
+def test_tensors_of_format_2_are_checked_one_by_one(tmp_path, changed):
+    base = {"format": 2, "features": None, "features.image_embeddings": FEATURES}
+    refused(written(tmp_path / "a.npz", {**base, **changed}))

@@ -29,20 +29,20 @@ def load(request: Request) -> ModelSubject:
     from sam_edge.bundle import read_spec
     from sam_edge.loading import graph_opener
     from sam_edge.model import Model
-    from sam_edge.spec import IMAGE_ENCODER, PROMPT_ENCODER_MASK_DECODER
+    from sam_edge.spec import IMAGE_ENCODER, ROLES
     from sam_edge_runtimes import engine_version
 
     directory, engine = Path(request.model), request.backend
     spec = read_spec(directory)
-    encoder, decoder = (
-        graph_opener(directory, spec, role, engine, request.threads, cache=False)()
-        for role in (IMAGE_ENCODER, PROMPT_ENCODER_MASK_DECODER)
-    )
+    sessions = {
+        role: graph_opener(directory, spec, role, engine, request.threads, cache=False)()
+        for role in ROLES
+    }
 
     def describe() -> dict[str, Any]:
         return {"name": engine, "version": engine_version(engine), "threads": request.threads}
 
-    return ModelSubject(Model(spec, encoder, decoder, engine), encoder, describe)
+    return ModelSubject(Model(spec, sessions, engine), sessions[IMAGE_ENCODER], describe)
 
 
 def prepare(arguments: dict[str, Any]) -> str:

@@ -48,13 +48,13 @@ class ModelSubject:
     def encode(self, frame: Opaque) -> Opaque:
         """Run the image encoder."""
         from sam_edge.embedding import ImageEmbedding
-        from sam_edge.image import resized_shape
+        from sam_edge.image import input_shape
 
         spec = self._model.spec
         return ImageEmbedding(
-            features=self._encoder.run({"image": frame})["image_embeddings"],
+            features=self._encoder.run({"image": frame}),
             original_size=self._original,
-            input_size=resized_shape(*self._original, spec.image_size),
+            input_size=input_shape(*self._original, spec.image),
             photo_sha256="",
             source_sha256=spec.source.sha256,
             image_size=spec.image_size,
@@ -99,7 +99,7 @@ class ModelSubject:
                     input_size=input_size,
                     image_size=spec.image_size,
                     original_size=self._original,
-                    threshold=spec.mask_threshold,
+                    threshold=spec.masks.threshold,
                 )
                 for logits in low_res
             ]

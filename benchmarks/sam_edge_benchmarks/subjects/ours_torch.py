@@ -30,7 +30,7 @@ def load(request: Request) -> ModelSubject:
     import torch
 
     from sam_edge.model import Model
-    from sam_edge.spec import ModelSpec, Source
+    from sam_edge.spec import ROLES, ImageSpec, ModelSpec, Source
     from sam_edge_export.modules.sam import PIXEL_MEAN, PIXEL_STD, NativeDecoder, Sam
 
     device = TorchDevice(request)
@@ -40,10 +40,7 @@ def load(request: Request) -> ModelSubject:
     decoder = TorchSession(device, NativeDecoder(sam), ("low_res_masks", "iou_predictions"))
     spec = ModelSpec(
         variant=request.variant,
-        image_size=request.image_size,
-        pixel_mean=PIXEL_MEAN,
-        pixel_std=PIXEL_STD,
-        mask_threshold=0.0,
+        image=ImageSpec(request.image_size, PIXEL_MEAN, PIXEL_STD),
         precision="fp32",
         decoder="native",
         opset=0,
@@ -51,7 +48,8 @@ def load(request: Request) -> ModelSubject:
         source=Source(Path(request.model).name, "", ""),
         exporter={},
     )
-    return ModelSubject(Model(spec, encoder, decoder, "torch"), encoder, device.describe)
+    sessions = dict(zip(ROLES, (encoder, decoder), strict=True))
+    return ModelSubject(Model(spec, sessions, "torch"), encoder, device.describe)
 
 
 class TorchSession:

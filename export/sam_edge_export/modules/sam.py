@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sam_edge.spec import OFFICIAL_THRESHOLDS, Thresholds
 from sam_edge_export.modules.image_encoder import ImageEncoderViT
 from sam_edge_export.modules.mask_decoder import MaskDecoder
 from sam_edge_export.modules.nano_encoder import NanoEncoder
@@ -27,11 +28,13 @@ class Variant:
         build_encoder: image size -> a module ``[B, 3, S, S]`` -> ``[B, 256, S/16, S/16]``.
         image_size: what its checkpoints were trained at.
         licence: of its published weights.
+        everything: what "everything" keeps.
     """
 
     build_encoder: Callable[[int], nn.Module]
     image_size: int
     licence: str
+    everything: Thresholds = OFFICIAL_THRESHOLDS
 
 
 def _vit(width: int, depth: int, heads: int, global_blocks: tuple[int, ...]) -> Variant:
@@ -50,7 +53,12 @@ VARIANTS: Mapping[str, Variant] = {
     # mobile_sam/build_sam.py
     "mobile_sam": Variant(TinyViT, image_size=1024, licence="Apache-2.0"),
     # docs/nano.md
-    "nano": Variant(lambda image_size: NanoEncoder(), image_size=384, licence="Apache-2.0"),
+    "nano": Variant(
+        lambda image_size: NanoEncoder(),
+        image_size=384,
+        licence="Apache-2.0",
+        everything=Thresholds(pred_iou_thresh=0.4, stability_score_thresh=0.3),
+    ),
 }
 
 

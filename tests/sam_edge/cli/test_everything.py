@@ -12,8 +12,7 @@ from sam_edge.cli import CommandLineError, evaluate
 from sam_edge.cli import everything as commands
 from sam_edge.detections import DetectionError, read_detections
 from sam_edge.masks import decode_rle, from_coco_rle
-from sam_edge_runtimes.fake import FakeSession
-from tests.sam_edge.known import SPEC
+from tests.sam_edge.known import model_of
 
 
 def encode(feeds):
@@ -36,7 +35,7 @@ def decode(feeds):
 @pytest.fixture
 def run(monkeypatch, tmp_path):
     def load(_):
-        return sam_edge.Model(SPEC, FakeSession(encode), FakeSession(decode), engine="fake")
+        return model_of(encode, decode)
 
     monkeypatch.setattr(commands, "load_from", load)
     monkeypatch.setattr(evaluate, "load_from", load)

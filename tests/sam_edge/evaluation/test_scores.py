@@ -13,8 +13,7 @@ from sam_edge.evaluation.scores import evaluate
 from sam_edge.evaluation.truth import TruthError, read_coco, read_sa1b, segmentation_mask
 from sam_edge.masks import encode_rle, to_coco_rle
 from sam_edge.masks.quality import innermost_point
-from sam_edge_runtimes.fake import FakeSession
-from tests.sam_edge.known import SPEC
+from tests.sam_edge.known import model_of
 
 
 def encode(feeds):
@@ -44,7 +43,7 @@ def decode(feeds):
 
 @pytest.fixture
 def model():
-    return sam_edge.Model(SPEC, FakeSession(encode), FakeSession(decode), engine="fake")
+    return model_of(encode, decode)
 
 
 @pytest.fixture

@@ -19,8 +19,7 @@ from sam_edge.detections import read_detections, segment_boxes
 from sam_edge.formats import LabelledMask, coco_document, label_map, labelme_document, svg_text
 from sam_edge.masks import encode_rle
 from sam_edge.masks.polygons import ring_area, rings
-from sam_edge_runtimes.fake import FakeSession
-from tests.sam_edge.known import SPEC
+from tests.sam_edge.known import model_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -185,7 +184,7 @@ def decode(feeds):
 
 def segmented(path, photo="000000000139.jpg"):
     """Return the COCO document of what is segmented in the boxes of a file."""
-    model = sam_edge.Model(SPEC, FakeSession(encode), FakeSession(decode), engine="fake")
+    model = model_of(encode, decode)
     embedding = model.encode_image(np.zeros((256, 256, 3), np.uint8))
     masks = segment_boxes(model, embedding, read_detections(path, Path(photo)))
     document = coco_document(masks, file_name=photo, size=(256, 256))
