@@ -53,9 +53,19 @@ _HOMES = {
     "load_model": "loading",
 }
 
+_MODULES = ("bundle", "embedding", "errors", "image", "model", "predictor", "prompts", "spec")
+"""What ``sam_edge.NAME`` is without an import of its own."""
+
+
+def __dir__() -> list[str]:
+    """List what completion should offer."""
+    return sorted({*globals(), *__all__, *_MODULES})
+
 
 def __getattr__(name: str) -> object:
     """Import the module of a public name on first use, so that a command line answers at once."""
     if name in _HOMES:
         return getattr(import_module(f"sam_edge.{_HOMES[name]}"), name)
+    if name in _MODULES:
+        return import_module(f"sam_edge.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

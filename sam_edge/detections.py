@@ -58,6 +58,7 @@ class DetectionFile:
         shared_ids: which ids of a data set's photos belong to more than one.
         categories: of a data set, by ``id``, each as the file has it.
         entries: the boxes by their photo's ``image_id``, each with its number in the file.
+        names: the ids of ``entries`` by what they may be called.
     """
 
     path: Path
@@ -65,6 +66,7 @@ class DetectionFile:
     shared_ids: Set[Identity]
     categories: Mapping[Identity, Mapping[str, Any]]
     entries: Mapping[Identity, Sequence[tuple[int, Mapping[str, Any]]]]
+    names: Mapping[str | int, Sequence[Identity]]
 
     @classmethod
     def read(cls, path: Path, *, skip: Skip | None = None) -> DetectionFile:
@@ -101,7 +103,11 @@ class DetectionFile:
             with skipping(skip, DetectionError), _named(path, "box", number):
                 entries.setdefault(identity(entry, "image_id"), []).append((number, entry))
         shared = {identity for identity, count in times.items() if count > 1}
-        return cls(path, photos, shared, categories, entries)
+        names: dict[str | int, list[Identity]] = {}
+        for key in entries:
+            for called in _keys(key):
+                names.setdefault(called, []).append(key)
+        return cls(path, photos, shared, categories, entries, names)
 
     def image_id(self, photo: Path, size: tuple[int, int] | None = None) -> Identity:
         """Return which ``image_id`` of the file is a photo's.
@@ -121,7 +127,11 @@ class DetectionFile:
             DetectionError: if the file has none, or more than one that might be.
         """
         if self.photos is None:
-            found = [identity for identity in self.entries if _is_of(identity, photo)]
+            found = list(
+                dict.fromkeys(
+                    identity for name in _names(photo) for identity in self.names.get(name, ())
+                )
+            )
             if not found:
                 raise DetectionError(
                     f"{self.path} has no image_id that names {photo.name} (it has "
@@ -348,16 +358,21 @@ def _common_tail(one: Sequence[str], other: Sequence[str]) -> int:
     return length
 
 
-def _is_of(identity: Identity, photo: Path) -> bool:
-    """Whether an ``image_id`` names a photo: by its name, its stem or its number."""
+def _keys(identity: Identity) -> Iterator[str | int]:
+    """Yield what an ``image_id`` may be called: its text, and the number that it is."""
     name = str(identity)
-    if name in (photo.name, photo.stem):
-        return True
+    yield name
+    if number := re.fullmatch("0*([0-9]{1,18})", name):
+        yield int(number[1])
+
+
+def _names(photo: Path) -> Iterator[str | int]:
+    """Yield what an ``image_id`` may call a photo: its name, its stem, its number."""
+    yield photo.name
+    yield photo.stem
     digits = re.findall("[0-9]+", photo.stem)
-    number = re.fullmatch("0*([0-9]{1,18})", name)
-    if number is None or not digits or (len(digits) > 1 and len(digits[-1]) != _COCO_DIGITS):
-        return False
-    return int(digits[-1][-18:]) == int(number[1])
+    if len(digits) == 1 or (digits and len(digits[-1]) == _COCO_DIGITS):
+        yield int(digits[-1][-18:])
 
 
 _COCO_DIGITS = 12

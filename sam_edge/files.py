@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 import stat
 import sys
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,10 @@ from sam_edge_runtimes.locks import create_locked, remove_if_dead
 
 PARTIAL = ".sam-edge-partial"
 """No other program's files end like this: those that nobody holds a lock on may be removed."""
+
+OLD_S = 3600
+"""After so many seconds a file is a killed run's where no lock can tell: on Windows, and where
+another machine wrote it, as not every network's file system carries locks from one to another."""
 
 _LONG_NUMBER = re.compile(r"\d{19}|[eE]\+?\d{3}")
 """What every JSON text with a number beyond 64 bits holds; run-length strings may hold it, too."""
@@ -48,7 +54,7 @@ def replacing(path: Path) -> Iterator[Path]:
     _remove_leftovers(str(path.absolute().parent))
     # A name may have 255 bytes, and a character up to four of them.
     prefix = f".{path.name[:50]}."
-    partial, descriptor = create_locked(path.with_name(prefix), PARTIAL)
+    partial, descriptor = create_locked(path.with_name(prefix), f".{_here()}{PARTIAL}")
     try:
         if sys.platform == "win32":  # an open file could be neither written again nor replaced
             os.close(descriptor)
@@ -149,6 +155,12 @@ def _constant(word: str) -> float:
     raise ValueError(f"{word} is no number")
 
 
+@cache
+def _here() -> str:
+    """Return what tells this machine's files from another's."""
+    return f"{zlib.crc32(platform.node().encode()):08x}"
+
+
 @lru_cache(maxsize=1024)
 def _remove_leftovers(folder: str) -> None:
     """Remove what killed runs left in a folder, once per process: it may hold many files."""
@@ -156,7 +168,7 @@ def _remove_leftovers(folder: str) -> None:
         for entry in os.scandir(folder):
             if not entry.name.endswith(PARTIAL):
                 continue
-            # Without a lock on Windows, see above, a living writer's file is told by its age.
-            if sys.platform != "win32" or time.time() - entry.stat().st_mtime > 3600:
+            lock_tells = sys.platform != "win32" and f".{_here()}{PARTIAL}" in entry.name
+            if lock_tells or time.time() - entry.stat().st_mtime > OLD_S:
                 with suppress(OSError):
                     remove_if_dead(Path(entry.path))

@@ -16,11 +16,9 @@ from sam_edge.text import printable
 
 if TYPE_CHECKING:
     from sam_edge.image import RgbImage
+from sam_edge.picture_file import read_pipe
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp")
-
-LARGEST_PIPE_BYTES = 2**30
-"""More than any photo within ``image.MAX_PIXELS`` needs; a pipe may go on for ever."""
 
 PHOTOS_HELP = "a photo, a folder of photos, a quoted pattern ('shots/*.jpg'), or - for a pipe"
 
@@ -64,10 +62,7 @@ class Photo:
 def _piped() -> bytes:
     if sys.stdin is None or sys.stdin.isatty():
         raise ImageError("there is no photo; send one, as in: sam-edge segment - < photo.jpg")
-    data = sys.stdin.buffer.read(LARGEST_PIPE_BYTES + 1)
-    if len(data) > LARGEST_PIPE_BYTES:
-        raise ImageError(f"more than {LARGEST_PIPE_BYTES} bytes came; save the photo as a file")
-    return data
+    return read_pipe(sys.stdin.buffer)
 
 
 def photos_of(words: Sequence[str]) -> list[Photo]:

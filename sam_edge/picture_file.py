@@ -7,6 +7,7 @@ process (``PIL.Image.MAX_IMAGE_PIXELS``), which a library must not change.
 
 from __future__ import annotations
 
+import struct
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +39,10 @@ own ``MAX_IMAGE_PIXELS``, which ``crop`` looks at, is larger."""
 
 # Tags of TIFF and of EXIF.
 _BITS, _PHOTOMETRIC, _ORIENTATION, _PLANAR, _SAMPLE_FORMAT = 258, 262, 274, 284, 339
+
+
+LARGEST_PIPE_BYTES = 2**30
+"""More is no photo."""
 
 
 def name_of(source: PictureSource) -> str:
@@ -96,7 +101,8 @@ def _stream(source: PictureSource, name: str) -> Iterator[IO[bytes]]:
     if path.is_dir():
         raise ImageError(f"{name} is a folder; name the photos in it")
     if path.is_fifo():
-        yield BytesIO(path.read_bytes())
+        with path.open("rb") as pipe:
+            yield BytesIO(read_pipe(pipe))
         return
     if not path.is_file():
         raise ImageError(f"{name} is a device, not a file")
@@ -106,11 +112,24 @@ def _stream(source: PictureSource, name: str) -> Iterator[IO[bytes]]:
         yield file
 
 
+def read_pipe(stream: IO[bytes]) -> bytes:
+    """Read a photo from a pipe, which does not say how long it is.
+
+    Raises:
+        ImageError: if it does not end.
+    """
+    data = stream.read(LARGEST_PIPE_BYTES + 1)
+    if len(data) > LARGEST_PIPE_BYTES:
+        raise ImageError(f"more than {LARGEST_PIPE_BYTES} bytes came; save the photo as a file")
+    return data
+
+
 def _open(stream: IO[bytes], name: str) -> Image.Image:
     from PIL import Image
 
     prefix = stream.read(16)
     tried = set()
+    refused: Exception | None = None
     for load_plugins in (Image.preinit, Image.init):  # the second loads all of them
         load_plugins()
         for format_name in FORMATS:
@@ -120,12 +139,19 @@ def _open(stream: IO[bytes], name: str) -> Image.Image:
             factory, accept = Image.OPEN[format_name]
             accepted = accept is not None and accept(prefix)
             if isinstance(accepted, str):  # this pillow was built without it
-                raise ImageError(f"{name} cannot be decoded: {accepted}")
-            if accepted:
-                stream.seek(0)
+                refused = refused or ImageError(f"{name} cannot be decoded: {accepted}")
+                continue
+            if not accepted:
+                continue
+            stream.seek(0)
+            try:
                 # No file name: pillow would map the file into memory, where a file that is cut
                 # short meanwhile kills the process.
                 return factory(stream, "")
+            except (SyntaxError, IndexError, TypeError, struct.error) as error:
+                refused = refused or error  # AVIF and HEIF may begin with the same bytes
+    if refused is not None:
+        raise refused
     known = ", ".join(FORMATS[:-1])
     raise ImageError(f"{name} is not a picture that can be read ({known}); save it as PNG")
 

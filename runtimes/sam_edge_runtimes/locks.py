@@ -20,10 +20,14 @@ else:
     import fcntl
 
     def try_lock(descriptor: int) -> bool:
-        """Lock an open file against other processes and threads; False if another holds it."""
+        """Lock an open file against other processes and threads; False if another holds it.
+
+        Raises:
+            OSError: if the file system has no locks.
+        """
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             return False
         return True
 
@@ -47,8 +51,12 @@ def create_locked(prefix: Path, suffix: str) -> tuple[Path, int]:
         path = prefix.with_name(f"{prefix.name}{os.urandom(4).hex()}{suffix}")
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
         tries -= 1
+        try:
+            locked = try_lock(descriptor)
+        except OSError:  # no locks on this file system
+            return path, descriptor
         # Whoever cleans up may have locked and removed it before this lock.
-        if (try_lock(descriptor) and os.fstat(descriptor).st_nlink) or not tries:
+        if (locked and os.fstat(descriptor).st_nlink) or not tries:
             return path, descriptor
         os.close(descriptor)
 

@@ -47,6 +47,8 @@ def import_engine(engine: str) -> ModuleType:
             logger.debug("%s was imported before sam-edge could switch off its telemetry", engine)
         _IMPORTED.add(engine)
         switch_off_telemetry()
+        if engine in sys.modules:
+            return sys.modules[engine]
         # OpenVINO has a silent stand-in for it, which it takes where the package is missing.
         with _missing("openvino_telemetry"):
             return importlib.import_module(engine)
@@ -60,5 +62,5 @@ def _missing(module: str) -> Iterator[None]:
     try:
         yield
     finally:
-        del sys.modules[module]
+        sys.modules.pop(module, None)
         sys.modules.update(before)

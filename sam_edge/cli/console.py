@@ -29,7 +29,8 @@ def show(text: str) -> None:
     """
     if sys.stdout is None:  # the shell's >&-
         raise OSError("stdout is closed; name a file, or leave stdout open")
-    safe = "".join(printable(line) + "\n" for line in text.removesuffix("\n").split("\n"))
+    lines = text.expandtabs().removesuffix("\n").split("\n")
+    safe = "".join(printable(line) + "\n" for line in lines)
     encoding = sys.stdout.encoding or "utf-8"
     sys.stdout.write(safe.encode(encoding, "backslashreplace").decode(encoding))
 

@@ -70,16 +70,18 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     model = load_from(arguments)
     scores: list[ObjectScore] = []
     show_progress = progress_bar("photos")
+    stopped = {"stopped": True}
     try:
         for number, photo in enumerate(photos, start=1):
             scores += evaluate(model, [photo], skip=skip)
             if show_progress is not None:
                 show_progress(number, len(photos))
+        stopped = {}
     finally:
         # Hours of work outlive Ctrl-C.
         if arguments.json is not None and (scores or failures.entries):
             objects = [asdict(score) for score in scores]
-            write_json(arguments.json, {"objects": objects, **failures.record()})
+            write_json(arguments.json, {"objects": objects, **failures.record(), **stopped})
     if arguments.json != "-":
         show(summary(scores))
     return FAILED if failures.entries else 0

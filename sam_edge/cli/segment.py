@@ -117,12 +117,14 @@ def run_segment(arguments: argparse.Namespace) -> int:
         if arguments.json is not None:
             records.append(_record(photo, embedding, model, prompts, found, wrong))
 
+    stopped = {"stopped": True}
     try:
         for_each_photo(photos, segment, failures)
+        stopped = {}
     finally:
-        # What was done before a full disk or Ctrl-C is written, too.
+        # What was done before a full disk or Ctrl-C is written, too, and says that it is not all.
         if arguments.json is not None and (records or failures.entries):
-            write_json(arguments.json, {"photos": records, **failures.record()})
+            write_json(arguments.json, {"photos": records, **failures.record(), **stopped})
     return FAILED if failures.entries else 0
 
 

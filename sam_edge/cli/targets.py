@@ -144,7 +144,7 @@ def write_json(word: str, document: object) -> None:
         show(text)
         return
     with written(Path(word)) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", newline="\n")
 
 
 def _is_special(path: Path) -> bool:

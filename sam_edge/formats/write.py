@@ -67,7 +67,8 @@ def write_masks(
         save_picture(label_map_picture(masks, size), path)
         return
     with written(path) as partial:
-        partial.write_text(_text(masks, kind, path, photo, size, tolerance), encoding="utf-8")
+        text = _text(masks, kind, path, photo, size, tolerance)
+        partial.write_text(text, encoding="utf-8", newline="\n")
 
 
 def _text(

@@ -14,7 +14,6 @@ import logging
 import os
 import random
 import shutil
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -28,6 +27,7 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 from sam_edge._version import __version__
 from sam_edge.errors import ChecksumError, DownloadError
 from sam_edge.text import is_printable, printable
+from sam_edge_runtimes.locks import try_lock
 
 logger = logging.getLogger("sam_edge")
 
@@ -423,7 +423,7 @@ def _alone(lock: Path) -> Iterator[None]:
     """Hold a file lock, which the operating system drops even if this process is killed."""
     with os.fdopen(_open_own(lock, 0o600), "r+b") as file:
         told = False
-        while not _try_lock(file.fileno()):
+        while not try_lock(file.fileno()):
             if not told:
                 logger.warning("another process is fetching it; waiting")
                 told = True
@@ -440,23 +440,3 @@ def _open_own(path: Path, mode: int) -> int:
     if path.is_symlink() or (path.exists() and not path.is_file()):
         raise DownloadError(f"{path} is no file but something that leads elsewhere; remove it")
     return os.open(path, flags, mode)  # O_NOFOLLOW, for a link that was made in between
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(descriptor: int) -> bool:
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-else:
-    import fcntl
-
-    def _try_lock(descriptor: int) -> bool:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True

@@ -70,3 +70,8 @@ def test_public_names():
         assert getattr(sam_edge, name).__doc__
     with pytest.raises(AttributeError):
         _ = sam_edge.torch
+
+
+def test_modules_that_scripts_name_are_there_after_a_plain_import():
+    out = run("import sam_edge; print(sam_edge.errors.PromptError.__name__, *dir(sam_edge))")
+    assert {"PromptError", "load_model", "SamPredictor", "image"} <= set(out.split())

@@ -116,4 +116,5 @@ def test_adapters_write_no_other_names(tmp_path):
         sam_edge.load_model(runtime=engine).encode_image(photo)
     root = os.environ["SAM_EDGE_CACHE"]
     found = {name for _, folders, names in os.walk(root) if not folders for name in names}
+    assert "digests.json" in found
     assert found <= {*FILES, "fastest_engine.json"}

@@ -1,5 +1,6 @@
 """Files that are whole or not there, and JSON that is bounded when it is read."""
 
+import errno
 import os
 import stat
 import subprocess
@@ -169,3 +170,23 @@ def test_json_reads_in_all_its_encodings(tmp_path, encoding):
 def test_json_that_is_written_holds_no_nan():
     with pytest.raises(ValueError, match="JSON compliant"):
         json_text({"score": float("nan")})
+
+
+def test_where_a_file_system_has_no_locks_nothing_is_left(tmp_path, monkeypatch):
+    def no_locks(descriptor):
+        raise OSError(errno.ENOTSUP, "not supported")
+
+    monkeypatch.setattr("sam_edge_runtimes.locks.try_lock", no_locks)
+    for text in ("one", "two", "three"):
+        write_text(tmp_path / "x.txt", text)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.txt"]
+
+
+def test_another_machines_file_is_left_alone_until_it_is_old(tmp_path):
+    theirs = tmp_path / ".x.txt.12345678.0badcafe.sam-edge-partial"
+    theirs.write_text("half")
+    write_in_a_new_process(tmp_path / "x.txt", "mine")
+    assert theirs.exists()
+    os.utime(theirs, (0, 0))
+    write_in_a_new_process(tmp_path / "x.txt", "mine")
+    assert not theirs.exists()

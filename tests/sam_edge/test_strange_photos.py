@@ -303,3 +303,28 @@ def test_the_predictor_takes_grey_and_bgra_as_bgr(rgb):
         assert (
             predictor.embedding.photo_sha256 == predictor.model.encode_image(expected).photo_sha256
         )
+
+
+def test_formats_that_begin_alike_are_tried_one_after_the_other(tmp_path, monkeypatch):
+    """AVIF's plug-in claims HEIF's first bytes, too, and gives up on them."""
+    Image.init()
+
+    def heif(stream, name):
+        stream.seek(0)
+        assert stream.read(12).endswith(b"mif1")
+        return Image.new("RGB", (3, 2), (1, 2, 3))
+
+    monkeypatch.setitem(Image.OPEN, "HEIF", (heif, lambda prefix: prefix[4:12] == b"ftypmif1"))
+    path = tmp_path / "x.heic"
+    path.write_bytes(b"\0\0\0\x18ftypmif1" + bytes(100))
+    assert read_image(path).shape == (2, 3, 3)
+
+
+def test_a_pipe_that_never_ends_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("sam_edge.picture_file.LARGEST_PIPE_BYTES", 1000)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(bytes(2000)), daemon=True)
+    writer.start()
+    with pytest.raises(ImageError, match="more than 1000 bytes came"):
+        read_image(pipe)
