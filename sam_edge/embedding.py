@@ -198,10 +198,13 @@ def _from_archive(archive: ZipFile) -> ImageEmbedding:
     rest = sorted(set(names) - facts)
     tensors = {IMAGE_EMBEDDINGS: "features"}
     if version > 1:
-        tensors = {name.removeprefix(_FEATURES)[:-4]: name[:-4] for name in rest}
+        tensors = {
+            name.removeprefix(_FEATURES)[:-4]: name[:-4] for name in names if name not in facts
+        }
     if (
         sorted(f"{member}.npy" for member in tensors.values()) != rest
         or not all(map(str.isidentifier, tensors))
+        or (version > 1 and not all(name.startswith(_FEATURES) for name in rest))
         or not 1 <= len(tensors) <= _MOST_TENSORS
     ):
         raise ValueError(f"it holds {', '.join(names[:12])[:200]}")

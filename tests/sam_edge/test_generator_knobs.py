@@ -41,7 +41,7 @@ WHOLE_OR_BYTES = [*WHOLE, "memory_ceiling_bytes"]
     + [(name, value) for name in WHOLE_OR_BYTES for value in [*NO_NUMBERS, 1.5, 10**400]]
     + [(name, 1.01) for name in SHARES]
     + [("crop_n_layers", 20), ("points_per_side", 10**6), ("points_per_batch", 10**6)]
-    + [("crop_n_layers", None), ("pred_iou_thresh", None), ("output_mode", ["coco_rle"])],
+    + [("crop_n_layers", None), ("box_nms_thresh", None), ("output_mode", ["coco_rle"])],
     ids=lambda value: str(value)[:12] if not isinstance(value, int) else hex(value)[:8],
 )
 def test_a_knob_out_of_its_range_is_named(model, name, value):

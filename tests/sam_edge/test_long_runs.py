@@ -34,6 +34,10 @@ for _ in range({PHOTOS}):
 """
 
 
+def features_of(model, photo):
+    return model.encode_image(photo).features["image_embeddings"]
+
+
 @pytest.fixture(params=INSTALLED)
 def engine(request):
     return request.param
@@ -62,11 +66,15 @@ def test_models_in_one_process_do_not_disturb_each_other(engine):
     photos = [photo_of(1, 300, 400), photo_of(2, 500, 200)]
     models = [sam_edge.load_model(runtime=engine, threads=2) for _ in photos]
     alone = [
-        model.encode_image(photo).features["image_embeddings"] for model, photo in zip(models, photos, strict=True)
+        model.encode_image(photo).features["image_embeddings"]
+        for model, photo in zip(models, photos, strict=True)
     ]
 
     def encode_often(number):
-        return [models[number].encode_image(photos[number]).features["image_embeddings"] for _ in range(10)]
+        return [
+            models[number].encode_image(photos[number]).features["image_embeddings"]
+            for _ in range(10)
+        ]
 
     with ThreadPoolExecutor(2) as pool:
         for expected, answers in zip(alone, pool.map(encode_often, (0, 1)), strict=True):
@@ -76,7 +84,7 @@ def test_models_in_one_process_do_not_disturb_each_other(engine):
 def test_the_engines_share_a_process():
     models = [sam_edge.load_model(runtime=name) for name in INSTALLED]
     photo = photo_of(3, 200, 300)
-    features = [model.encode_image(photo).features["image_embeddings"] for model in models + models]
+    features = [features_of(model, photo) for model in models + models]
     for other in features[1:]:
         error = np.linalg.norm(other - features[0]) / np.linalg.norm(features[0])
         assert error < 1e-4

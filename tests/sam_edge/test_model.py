@@ -80,13 +80,17 @@ def test_an_embedding_survives_its_file(model, tmp_path):
     embedding = model.encode_image(PHOTO)
     embedding.save(tmp_path / "photo.npz")
     loaded = sam_edge.ImageEmbedding.load(tmp_path / "photo.npz")
-    assert np.array_equal(loaded.features["image_embeddings"], embedding.features["image_embeddings"])
+    assert np.array_equal(
+        loaded.features["image_embeddings"], embedding.features["image_embeddings"]
+    )
     assert loaded.key == embedding.key
     assert (loaded.original_size, loaded.input_size) == ((120, 200), (154, 256))
     embedding.save(tmp_path / "half.npz", dtype="float16")
     half = sam_edge.ImageEmbedding.load(tmp_path / "half.npz")
     assert half.features["image_embeddings"].dtype == np.float32
-    assert np.allclose(half.features["image_embeddings"], embedding.features["image_embeddings"], rtol=1e-3)
+    assert np.allclose(
+        half.features["image_embeddings"], embedding.features["image_embeddings"], rtol=1e-3
+    )
     assert [path.name for path in tmp_path.glob("*.partial")] == []
 
 

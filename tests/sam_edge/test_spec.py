@@ -1,11 +1,13 @@
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from sam_edge.bundle import check_hashes, manifest_text, read_spec
+from sam_edge.bundle import check_hashes, manifest_text, parse_manifest, read_spec
 from sam_edge.errors import ChecksumError, ManifestError
-from sam_edge.spec import GraphFile, TensorInfo, sha256_file
+from sam_edge.spec import GraphFile, ImageSpec, MaskSpec, TensorInfo, Thresholds
+from sam_edge_runtimes.graph_file import sha256_file
 from tests.sam_edge.known import SPEC
 
 
@@ -49,9 +51,9 @@ def test_a_manifest_round_trips(bundle):
         (lambda m: m.update(colour="red"), "colour"),
         (lambda m: m.update(schema=99), "upgrade"),
         (lambda m: m.pop("schema"), "schema"),
-        (lambda m: m.update(image_size=1000), "image_size"),
+        (lambda m: m["image"].update(size=1000), "image size"),
         (lambda m: m.update(precision="fp3"), "precision"),
-        (lambda m: m.update(pixel_mean=[1, 2]), "pixel_mean"),
+        (lambda m: m["image"].update(mean=[1, 2]), "mean"),
         (lambda m: m["graphs"][0].pop("sha256"), "sha256"),
         (lambda m: m["graphs"][0].update(odd=1), "odd"),
         (lambda m: m["graphs"][0].update(file="../evil.onnx"), "separator"),
@@ -88,3 +90,48 @@ def test_an_engines_own_file_comes_first(bundle):
     assert both.graph("image_encoder", "onnxruntime") is general
     with pytest.raises(ManifestError, match="not for onnxruntime, only for openvino"):
         replace(spec, graphs=(own,)).graph("image_encoder", "onnxruntime")
+
+
+OLD = {
+    "schema": 1,
+    "variant": "nano",
+    "image_size": 256,
+    "pixel_mean": [1.0, 2.0, 3.0],
+    "pixel_std": [4.0, 5.0, 6.0],
+    "mask_threshold": 0.5,
+    "precision": "fp32",
+    "decoder": "native",
+    "opset": 17,
+    "graphs": [],
+    "source": {"file": "a.pth", "sha256": "0" * 64, "licence": "MIT"},
+    "exporter": {},
+    "notes": ["random weights: its masks mean nothing"],
+    "frame": "photo",
+}
+
+
+def test_a_manifest_of_schema_1_says_the_same_in_schema_2():
+    spec = parse_manifest(json.dumps(OLD), Path("m"))
+    assert spec.image == ImageSpec(256, (1.0, 2.0, 3.0), (4.0, 5.0, 6.0), "longest_side", "photo")
+    assert spec.masks == MaskSpec(0, (1, 2, 3), 4, 0.5, "predicted_iou")
+    assert spec.everything == Thresholds(0.4, 0.3)
+    assert spec.source.random
+    assert parse_manifest(manifest_text(spec), Path("m")) == spec
+    large = parse_manifest(json.dumps({**OLD, "variant": "vit_b", "notes": []}), Path("m"))
+    assert large.everything == Thresholds(0.88, 0.95)
+    assert not large.source.random
+
+
+@pytest.mark.parametrize("name", [*OLD])
+def test_a_manifest_of_schema_1_without_a_field_is_refused_or_read_as_then(name):
+    text = json.dumps({key: value for key, value in OLD.items() if key != name})
+    if name in ("frame", "notes"):
+        parse_manifest(text, Path("m"))
+        return
+    with pytest.raises(ManifestError, match=name):
+        parse_manifest(text, Path("m"))
+
+
+def test_nothing_of_schema_2_hides_in_schema_1():
+    with pytest.raises(ManifestError, match="colour"):
+        parse_manifest(json.dumps({**OLD, "colour": "red"}), Path("m"))

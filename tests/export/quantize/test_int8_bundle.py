@@ -67,7 +67,9 @@ def test_masks_are_the_same_on_every_run_and_thread_count(bundle, engine):
     for threads in (1, 2):
         model = load_model(bundle, runtime=engine, threads=threads, cache=False)
         first, second = model.encode_image(photo), model.encode_image(photo)
-        assert np.array_equal(first.features["image_embeddings"], second.features["image_embeddings"])
+        assert np.array_equal(
+            first.features["image_embeddings"], second.features["image_embeddings"]
+        )
         masks[threads] = np.stack([model.decode(first, [point]).masks for point in points])
     assert (masks[1] == masks[2]).mean() >= 0.9999
 

@@ -97,7 +97,7 @@ def test_info_speaks_to_people_and_programs(capsys):
     assert main(["info", "--check"]) == 0
     assert "image_encoder.onnx" in capsys.readouterr().out
     assert main(["info", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["schema"] == 1
+    assert json.loads(capsys.readouterr().out)["schema"] == 2
 
 
 def test_help_teaches_with_examples(capsys):
