@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 import sam_edge
-from sam_edge.cli import CommandLineError, evaluate
-from sam_edge.cli import everything as commands
+from sam_edge.cli import CommandLineError
+from sam_edge.cli.frame import evaluate
+from sam_edge.cli.frame import everything as commands
 from sam_edge.detections import DetectionError, read_detections
 from sam_edge.masks import decode_rle, from_coco_rle
 from sam_edge_runtimes.fake import FakeSession
