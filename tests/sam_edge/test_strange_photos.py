@@ -13,7 +13,6 @@ import pytest
 from PIL import Image
 
 from sam_edge.errors import ImageError
-
 from sam_edge.image import preprocess, read_image
 from tests.sam_edge.known import SPEC
 
