@@ -142,8 +142,8 @@ def _draw_prompt(pen: ImageDraw.ImageDraw, prompt: Prompt, width: int) -> None:
     radius = max(5, 4 * width)
     for (x, y), label in zip(prompt.points, prompt.labels, strict=True):
         colour = (40, 200, 60) if label == PointLabel.FOREGROUND else (230, 40, 40)
-        pen.circle((x, y), radius + width, fill=(255, 255, 255))
-        pen.circle((x, y), radius, fill=colour)
+        for reach, fill in ((radius + width, (255, 255, 255)), (radius, colour)):
+            pen.ellipse((x - reach, y - reach, x + reach, y + reach), fill=fill)
 
 
 def _label(

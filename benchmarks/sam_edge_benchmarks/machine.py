@@ -6,11 +6,12 @@ import os
 import platform
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from sam_edge_runtimes.cpu import cpu_features
+from sam_edge.cli.doctor import cpu_model, installed, memory_info, memory_limit, read_fact
+from sam_edge_runtimes.cpu import features_here
+from sam_edge_runtimes.threads import cgroup_quota, thread_limit
 
 PACKAGES = (
     "sam-edge",
@@ -32,14 +33,15 @@ PACKAGES = (
 def fingerprint() -> dict[str, Any]:
     """Return what the machine is. A fact that it does not tell is None."""
     return {
-        "cpu_model": cpu_model(_read("/proc/cpuinfo"), _read("/proc/device-tree/model")),
-        "cpu_features": cpu_features(_read("/proc/cpuinfo")),
+        "cpu_model": cpu_model(read_fact("/proc/cpuinfo"), read_fact("/proc/device-tree/model")),
+        "cpu_features": features_here(),
         "architecture": platform.machine(),
         "cores": os.cpu_count(),
         "usable_cores": _usable_cores(),
-        "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") or None,
-        "memory_bytes": _meminfo("MemTotal"),
-        "swap_bytes": _meminfo("SwapTotal"),
+        "thread_limit": thread_limit(),
+        "governor": read_fact("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") or None,
+        "memory_bytes": memory_info("MemTotal"),
+        "swap_bytes": memory_info("SwapTotal"),
         "container": container_limits(),
         "os": platform.platform(),
     }
@@ -47,45 +49,12 @@ def fingerprint() -> dict[str, Any]:
 
 def software() -> dict[str, str]:
     """Return the versions of what takes part in a measurement, where it is installed."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def cpu_model(cpuinfo: str, device_tree: str) -> str:
-    r"""Name the processor; on a board without a processor's name, the board.
-
-    >>> cpu_model("processor: 0\nmodel name\t: AMD EPYC 7742", "")
-    'AMD EPYC 7742'
-    >>> cpu_model("processor: 0", "Raspberry Pi 5 Model B Rev 1.0")
-    'Raspberry Pi 5 Model B Rev 1.0'
-    """
-    names = _values(cpuinfo, "model name")
-    if names:
-        return names[0]
-    return device_tree.strip("\0 \n") or platform.processor() or platform.machine()
+    return {"python": platform.python_version(), **installed(PACKAGES)}
 
 
 def container_limits() -> dict[str, float | int | None]:
     """Return what a container may use: processors and bytes of memory, None for no limit."""
-    quota, period = None, 100_000.0
-    if two := _read("/sys/fs/cgroup/cpu.max").split():
-        quota, period = _float(two[0]), _float(two[1]) or period
-    else:
-        quota = _float(_read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"))
-        period = _float(_read("/sys/fs/cgroup/cpu/cpu.cfs_period_us")) or period
-    memory = _float(
-        _read("/sys/fs/cgroup/memory.max") or _read("/sys/fs/cgroup/memory/memory.limit_in_bytes")
-    )
-    return {
-        "processors": None if quota is None or quota <= 0 else quota / period,
-        # cgroup v1 says "no limit" with a number near 2 ** 63
-        "memory_bytes": None if memory is None or memory >= 2**60 else int(memory),
-    }
+    return {"processors": cgroup_quota(), "memory_bytes": memory_limit()}
 
 
 def load_average() -> list[float] | None:
@@ -120,27 +89,3 @@ def _usable_cores() -> int | None:
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count()
-
-
-def _meminfo(name: str) -> int | None:
-    values = _values(_read("/proc/meminfo"), name)
-    return int(values[0].split()[0]) * 1024 if values else None
-
-
-def _values(text: str, key: str) -> list[str]:
-    pairs = (line.partition(":") for line in text.splitlines())
-    return [value.strip() for name, _, value in pairs if name.strip() == key]
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""
-
-
-def _float(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sam_edge.cli import Subparsers, add_command
-from sam_edge.errors import MissingDependencyError, SamEdgeError
+from sam_edge.bundle import MANIFEST_NAME
+from sam_edge.cli import CommandLineError, Subparsers, add_command
+from sam_edge.cli.console import say, show
+from sam_edge.cli.frame import one_line
+from sam_edge.cli.targets import Target, prepare
+from sam_edge.errors import MissingDependencyError
+from sam_edge.files import json_text
 from sam_edge.spec import DECODERS, FRAMES, PRECISIONS
 from sam_edge_runtimes import ENGINES
 
@@ -204,8 +209,8 @@ def run_export(arguments: argparse.Namespace) -> int:
         progress=_progress,
     )
     if results:
-        print(table(results), end="")
-    print(f"{arguments.output} is written; look at it with: sam-edge info {arguments.output}")
+        show(table(results))
+    show(f"{arguments.output} is written; look at it with: sam-edge info {arguments.output}")
     return 0
 
 
@@ -213,11 +218,16 @@ def run_quantize(arguments: argparse.Namespace) -> int:
     """Quantise or search as the command line says."""
     if not arguments.search:
         if arguments.output is None:
-            raise SamEdgeError("name the bundle to write with -o, or measure only with --search")
+            raise CommandLineError(
+                "name the bundle to write with -o, or measure only with --search"
+            )
         return run_export(arguments)
     _need_torch("searching")
-    from sam_edge_export.quantize.search import search, table, write_report
+    from sam_edge_export.quantize.search import REPORT_FILES, search, table, write_report
 
+    if arguments.report:
+        targets = [Target(arguments.report / name, "--report") for name in REPORT_FILES]
+        prepare(targets, [arguments.checkpoint])
     rows = search(
         arguments.checkpoint,
         image_size=arguments.image_size,
@@ -227,35 +237,51 @@ def run_quantize(arguments: argparse.Namespace) -> int:
         threads=arguments.threads,
         progress=_progress,
     )
-    print(table(rows), end="")
+    show(table(rows))
     if arguments.report:
         write_report(rows, arguments.report)
-        print(f"{arguments.report} holds recipes.json and recipes.png")
+        show(f"{arguments.report} holds {' and '.join(REPORT_FILES)}")
     return 0
 
 
 def run_verify(arguments: argparse.Namespace) -> int:
     """Verify as the command line says."""
     _need_torch("verifying")
-    from sam_edge_export.verify import missed, table, verify_bundle
+    from sam_edge_export.verify import missed, record, table, verify_bundle
 
-    results = verify_bundle(
+    found = verify_bundle(
         arguments.bundle, arguments.checkpoint, arguments.images, arguments.engine, _progress
     )
-    failures = missed(results)
+    # What took minutes to measure is shown even of a bundle that is read-only, as one among
+    # installed packages may be.
+    try:
+        if found.results:
+            record(arguments.bundle, found.spec, found.results)
+    except OSError as error:
+        say(
+            f"sam-edge: {arguments.bundle / MANIFEST_NAME} cannot be written "
+            f"({error.strerror or error}), so it does not say what was measured"
+        )
+    failed = {engine: one_line(error) for engine, error in found.failed.items()}
+    for engine, reason in failed.items():
+        say(f"sam-edge: {engine} could not be measured: {reason}")
+    misses = missed(found.results)
     if arguments.json:
-        print(json.dumps(_report(results, failures), indent=2))
-    else:
-        print(table(results), end="")
-        print("\n".join(f"missed: {line}" for line in failures) or "faithful")
-    return 1 if failures else 0
+        show(json_text(_report(found.results, misses, failed), indent=2))
+    elif found.results:
+        verdict = [f"missed: {line}" for line in misses] or ["faithful"]
+        show(table(found.results) + "\n".join(verdict))
+    return 1 if misses or failed else 0
 
 
-def _report(results: list[Fidelity], failures: list[str]) -> dict[str, object]:
+def _report(
+    results: Sequence[Fidelity], misses: list[str], failed: Mapping[str, str]
+) -> dict[str, object]:
     return {
-        "faithful": not failures,
-        "missed": failures,
+        "faithful": bool(results) and not misses,
+        "missed": misses,
         "fidelity": [result.record() for result in results],
+        **({"failed": failed} if failed else {}),
     }
 
 
@@ -266,7 +292,7 @@ def _progress(what: str) -> None:
 
 
 def _need_torch(work: str) -> None:
-    for package in ("torch", "onnx", "onnxslim", "safetensors"):
+    for package in ("torch", "onnx", "onnxslim"):
         if importlib.util.find_spec(package) is None:
             raise MissingDependencyError(
                 f"{work} needs {package}; run: pip install 'sam-edge[export]'"

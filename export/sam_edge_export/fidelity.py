@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,12 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.embedding import ImageEmbedding
-from sam_edge.errors import SamEdgeError
-from sam_edge.image import read_image, resized_shape
+from sam_edge.errors import ImageError, SamEdgeError
+from sam_edge.image import resized_shape
 from sam_edge.model import Model
+from sam_edge.photos import Photo
 from sam_edge.prompts import Prompt
 from sam_edge.segmenter import Segmentation
 from sam_edge.spec import ModelSpec
+
+logger = logging.getLogger("sam_edge")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +57,11 @@ class Fidelity:
     score_max_error: float
 
     def record(self) -> dict[str, Any]:
-        """Return the manifest's entry."""
-        return asdict(self)
+        """Return the manifest's entry. What is not finite, which no limit allows, is None: JSON."""
+        return {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in asdict(self).items()
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +117,21 @@ def truth_of(
             where nothing is left out.
         progress: told what is being done.
 
+    Returns:
+        The truth on those photos that can be read. The log names the others.
+
     Raises:
-        SamEdgeError: if there is nothing to ask a bundle of photo frames.
+        SamEdgeError: if no photo can be read, or there is nothing to ask a bundle of photo frames.
     """
     asked, embeddings = [], []
+    unread = 0
     for photo in photos:
-        pixels = read_image(photo)
+        try:
+            pixels = Photo(photo).read()
+        except (ImageError, MemoryError) as error:
+            logger.warning("%s; left out", error if str(error) else f"{photo}: out of memory")
+            unread += 1
+            continue
         height, width = pixels.shape[:2]
         shape = spec.frame_shape(resized_shape(height, width, spec.image_size))
         if spec.image.frame == "photo" and shape == (spec.image_size, spec.image_size):
@@ -123,6 +139,8 @@ def truth_of(
         progress(f"PyTorch encodes {photo.name}")
         asked.append(photo)
         embeddings.append(model.encode_image(pixels))
+    if unread == len(photos):
+        raise SamEdgeError(f"none of {unread} photos can be read; name others with --images")
     if not asked:
         raise SamEdgeError(
             "every photo fills the square frame, so --frame photo leaves nothing out of it; name "
@@ -230,12 +248,15 @@ def _answers(
 
 
 def relative_l2(value: NDArray[np.float32], truth: NDArray[np.float32]) -> float:
-    """Return ``|value - truth| / |truth|`` in the Euclidean norm.
+    """Return ``|value - truth| / |truth|`` in the Euclidean norm; of nothing, nothing is lost.
 
     >>> relative_l2(np.float32([3, 4.5]), np.float32([3, 4]))
     0.1
     """
-    return float(np.linalg.norm(value - truth)) / float(np.linalg.norm(truth))
+    error, size = float(np.linalg.norm(value - truth)), float(np.linalg.norm(truth))
+    if size == 0:
+        return math.inf if error else 0.0
+    return error / size
 
 
 def mask_iou(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:

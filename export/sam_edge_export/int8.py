@@ -186,6 +186,6 @@ class _Gate:
         self._write(floats)
         tried = added(self.spec, self.path, IMAGE_ENCODER, (engine,), "int8")
         write_manifest(self.bundle, tried)
-        (measured,) = measure(self.bundle, tried, self.truth, [engine], self.progress)
+        (measured,) = measure(self.bundle, self.truth, [engine], self.progress)
         self.judged[len(floats)] = measured
         return not missed([measured], self.min_iou)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,11 @@ import onnx
 import onnxslim
 import torch
 
-from sam_edge import __version__
+from sam_edge._version import __version__
 from sam_edge.bundle import MANIFEST_NAME, manifest_text
+from sam_edge.files import write_text
 from sam_edge.spec import PROMPT_ENCODER_MASK_DECODER, GraphFile, ImageSpec, ModelSpec, Source
+from sam_edge.text import printable
 from sam_edge_export import trace
 from sam_edge_export.checkpoints import source_sha256
 from sam_edge_export.modules.sam import PIXEL_MEAN, PIXEL_STD, VARIANTS, Sam
@@ -32,7 +35,11 @@ def blank(sam: Sam, checkpoint: Path, precision: str, decoder: str) -> ModelSpec
         decoder=decoder,
         opset=trace.OPSET,
         graphs=(),
-        source=Source(checkpoint.name, source_sha256(checkpoint), family.licence),
+        source=Source(
+            printable(Path(os.path.abspath(checkpoint)).name),  # ``.`` has a name, too
+            source_sha256(checkpoint),
+            family.licence,
+        ),
         everything=family.everything,
         exporter={
             "sam-edge": __version__,
@@ -97,4 +104,4 @@ def added(
 
 def write_manifest(directory: Path, spec: ModelSpec) -> None:
     """Write a bundle's manifest."""
-    (directory / MANIFEST_NAME).write_text(manifest_text(spec), encoding="utf-8")
+    write_text(directory / MANIFEST_NAME, manifest_text(spec))

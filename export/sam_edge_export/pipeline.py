@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from sam_edge.bundle import MANIFEST_NAME, read_spec
 from sam_edge.errors import SamEdgeError
+from sam_edge.photos import photos_in
 from sam_edge.spec import DECODERS, FRAMES, PRECISIONS
 from sam_edge_export import trace
-from sam_edge_export.checkpoints import load_checkpoint
+from sam_edge_export.checkpoints import CheckpointError, load_checkpoint
 from sam_edge_export.fidelity import Fidelity, truth_of
 from sam_edge_export.int8 import Int8, recipes_for, write_int8
 from sam_edge_export.manifest import blank, with_graph, write_manifest
 from sam_edge_export.quantize.calibrate import calibration_photos
 from sam_edge_export.reference import reference_model
-from sam_edge_export.verify import (
-    installed_engines,
-    measure,
-    photos_in,
-    refuse_misses,
-)
+from sam_edge_export.staging import BUNDLE, SCRATCH, check_output, install, staging
+from sam_edge_export.verify import installed_engines, measure, record, refuse_misses
 
 
 def export_bundle(
@@ -48,7 +43,7 @@ def export_bundle(
 
     Args:
         checkpoint: the file.
-        output: the bundle's directory. Written beside it and renamed when everything passed.
+        output: the bundle's directory. Written beside it and moved there when everything passed.
         variant: a key of ``VARIANTS``, or ``auto``.
         image_size: None takes the checkpoint's own.
         precision: ``fp32``; ``fp16`` or ``int8-weights`` for weights stored in fewer bits, while
@@ -74,7 +69,8 @@ def export_bundle(
     Raises:
         FidelityError: if a limit is missed; nothing is written then.
         SlowError: if ``int8`` is not faster than float32; nothing is written then.
-        SamEdgeError: if the arguments do not fit together.
+        SamEdgeError: if the arguments do not fit together, another export to ``output`` is running,
+            or something is there that is not to be replaced, be it since a moment.
     """
     if precision not in PRECISIONS:
         raise SamEdgeError(f"--precision {precision}: expected one of {', '.join(PRECISIONS)}")
@@ -97,25 +93,27 @@ def export_bundle(
             "or --min-iou 0 to do without"
         )
     _check_source(checkpoint)
-    _check_output(output, force)
+    calibration = int8.calibration if int8 else None
+    inputs = [path for path in (checkpoint, images, calibration) if path is not None]
+    place = check_output(output, inputs, force)
     chosen = list(engines or installed_engines())
     wishes = (int8 or Int8()) if precision == "int8" else None
     recipes = recipes_for(wishes, chosen) if wishes else ()
     judged_on = photos_in(images) if verify and decoder == "native" else []
     photos = calibration_photos(wishes.calibration, judged_on) if wishes else []
-    progress(f"reading {checkpoint.name}")
-    sam, notes = load_checkpoint(checkpoint, variant, image_size)
-    spec = blank(sam, checkpoint, precision, decoder)
-    spec = replace(
-        spec,
-        image=replace(spec.image, frame=frame),
-        source=replace(spec.source, random=random_weights),
-        notes=tuple(notes),
-    )
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as name:
-        partial = Path(name) / "bundle"
+    with staging(place) as work:
+        partial, scratch = work / BUNDLE, work / SCRATCH
         partial.mkdir()
+        scratch.mkdir()
+        progress(f"reading {checkpoint.name}")
+        sam, notes = load_checkpoint(checkpoint, variant, image_size)
+        spec = blank(sam, checkpoint, precision, decoder)
+        spec = replace(
+            spec,
+            image=replace(spec.image, frame=frame),
+            source=replace(spec.source, random=random_weights),
+            notes=tuple(notes),
+        )
         spec = with_graph(spec, partial, trace.decoder(sam, decoder), progress)
         if wishes is None:
             spec = with_graph(spec, partial, trace.encoder(sam, frame), progress)
@@ -125,36 +123,24 @@ def export_bundle(
             truth = truth_of(reference_model(sam, spec), judged_on, spec, progress)
         results: list[Fidelity] = []
         if wishes is not None:
-            scratch = Path(name) / "scratch"
-            scratch.mkdir()
             results = write_int8(
                 sam, spec, partial, scratch, wishes, recipes, photos, truth, min_iou, progress
             )
         elif truth is not None:
-            results = measure(partial, spec, truth, chosen, progress)
+            results = measure(partial, truth, chosen, progress)
             refuse_misses(results, min_iou)
-        if output.exists():
-            # Two renames: at no moment is there half a bundle under the final name.
-            os.rename(output, Path(name) / "previous")
-        os.rename(partial, output)
+            record(partial, spec, results)
+        install(work, place, force)
     return results
 
 
 def _check_source(checkpoint: Path) -> None:
-    """Refuse a bundle: what was rounded once would be rounded twice."""
+    """Refuse what is not there, and a bundle: what was rounded once would be rounded twice."""
+    if not checkpoint.exists():
+        raise CheckpointError(f"{checkpoint}: there is no such file")
     if (checkpoint / MANIFEST_NAME).is_file():
         spec = read_spec(checkpoint)
         raise SamEdgeError(
             f"{checkpoint} is a bundle already, {spec.precision}; name the checkpoint that it was "
             f"made from, {spec.source.file}"
         )
-
-
-def _check_output(output: Path, force: bool) -> None:
-    """Refuse to replace what is not a bundle, and a bundle unless told to."""
-    if not output.exists():
-        return
-    if not (output / MANIFEST_NAME).is_file():
-        raise SamEdgeError(f"{output} exists and is not a bundle; name another -o")
-    if not force:
-        raise SamEdgeError(f"{output} exists; replace it with --force, or name another -o")

@@ -2,42 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from importlib.resources import files
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
 from sam_edge.bundle import MANIFEST_NAME, manifest_text, read_spec
 from sam_edge.errors import MissingDependencyError, SamEdgeError
-from sam_edge.files import replacing
+from sam_edge.files import write_text
 from sam_edge.loading import load_model
+from sam_edge.photos import photos_in
 from sam_edge.spec import ModelSpec
 from sam_edge_export.checkpoints import load_checkpoint, source_sha256
 from sam_edge_export.fidelity import LIMITS, MASKS_ALONE, Fidelity, Truth, compare, truth_of
 from sam_edge_export.reference import reference_model
 from sam_edge_runtimes import ENGINES, engine_version
 
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp")
-
 
 class FidelityError(SamEdgeError, ValueError):
     """A bundle that does not give PyTorch's masks."""
 
 
-def photos_in(folder: Path | None) -> list[Path]:
-    """Return a folder's photos, or those in the box.
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What came of verifying a bundle.
 
-    Raises:
-        SamEdgeError: if there are none.
+    Attributes:
+        spec: the bundle's manifest as it was.
+        results: one an engine that could be measured.
+        failed: the error of each engine that could not.
     """
-    where = folder or Path(str(files("sam_edge") / "assets" / "photos"))
-    if not where.is_dir():
-        raise SamEdgeError(f"{where} is not a folder; name one with photos, or leave --images out")
-    found = sorted(path for path in where.iterdir() if path.suffix.lower() in PHOTO_SUFFIXES)
-    if not found:
-        raise SamEdgeError(f"{where} has no photos ({', '.join(PHOTO_SUFFIXES)})")
-    return found
+
+    spec: ModelSpec
+    results: tuple[Fidelity, ...]
+    failed: Mapping[str, Exception]
 
 
 def verify_bundle(
@@ -46,8 +44,8 @@ def verify_bundle(
     images: Path | None = None,
     engines: Sequence[str] | None = None,
     progress: Callable[[str], None] = lambda _: None,
-) -> list[Fidelity]:
-    """Measure a bundle against its checkpoint and record it in the manifest.
+) -> Verification:
+    """Measure a bundle against its checkpoint; ``record`` writes it into the manifest.
 
     Args:
         bundle: the directory.
@@ -57,10 +55,11 @@ def verify_bundle(
         progress: told what is being done.
 
     Returns:
-        One measurement an engine.
+        What was measured, and which engines could not be.
 
     Raises:
         FidelityError: if the checkpoint is not the bundle's.
+        SamEdgeError: if no photo can be read, or what the only engine says.
     """
     spec = read_spec(bundle)
     digest = source_sha256(checkpoint)
@@ -79,9 +78,19 @@ def verify_bundle(
         raise MissingDependencyError(
             "no engine to verify on; run: pip install 'sam-edge[cpu,openvino]'"
         )
+    photos = photos_in(images)
     sam, _ = load_checkpoint(checkpoint, spec.variant, spec.image_size)
-    truth = truth_of(reference_model(sam, spec), photos_in(images), spec, progress)
-    return measure(bundle, spec, truth, chosen, progress)
+    truth = truth_of(reference_model(sam, spec), photos, spec, progress)
+    results: list[Fidelity] = []
+    failed: dict[str, Exception] = {}
+    for engine in chosen:
+        try:
+            results += measure(bundle, truth, [engine], progress)
+        except (SamEdgeError, OSError, MemoryError) as error:
+            if len(chosen) == 1:
+                raise
+            failed[engine] = error
+    return Verification(spec, tuple(results), failed)
 
 
 def installed_engines() -> list[str]:
@@ -91,23 +100,29 @@ def installed_engines() -> list[str]:
 
 def measure(
     bundle: Path,
-    spec: ModelSpec,
     truth: Truth,
     engines: Sequence[str],
     progress: Callable[[str], None] = lambda _: None,
 ) -> list[Fidelity]:
-    """Measure a bundle and record it in its manifest; see ``verify_bundle``."""
+    """Measure a bundle on engines, all of which must run it; see ``verify_bundle``."""
     results = []
     for engine in engines:
         progress(f"opening {engine}")
         candidate = load_model(bundle, runtime=engine, cache=False)
         results.append(compare(truth, candidate, engine_version(engine), progress))
+    return results
+
+
+def record(bundle: Path, spec: ModelSpec, results: Sequence[Fidelity]) -> None:
+    """Write what was measured into a bundle's manifest, in place of what it said of these engines.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
     measured = {result.engine for result in results}
     kept = [entry for entry in spec.fidelity if entry["engine"] not in measured]
     updated = replace(spec, fidelity=(*kept, *(result.record() for result in results)))
-    with replacing(bundle / MANIFEST_NAME) as partial:
-        partial.write_text(manifest_text(updated), encoding="utf-8")
-    return results
+    write_text(bundle / MANIFEST_NAME, manifest_text(updated))
 
 
 def missed(results: Sequence[Fidelity], min_iou: float | None = None) -> list[str]:

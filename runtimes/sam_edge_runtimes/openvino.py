@@ -82,7 +82,10 @@ def _import(core: ov.Core, entry: Path, path: Path, config: dict[str, Any]) -> O
     outputs = json.loads((entry / NAMES).read_text(encoding="utf-8"))
     # Mapped, not read: the weights in it are paged in as they are packed.
     blob = np.memmap(entry / BLOB, np.uint8, "c")
-    compiled = core.import_model(ov.Tensor(blob, shared_memory=True), "CPU", config)
+    try:
+        compiled = core.import_model(ov.Tensor(blob, shared_memory=True), "CPU", config)
+    except TypeError:  # before 2025.4 it takes bytes alone
+        compiled = core.import_model(blob.tobytes(), "CPU", config)
     return OpenVinoSession(compiled, path, outputs, blob)
 
 

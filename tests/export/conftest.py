@@ -79,7 +79,7 @@ def nano_checkpoint(tmp_path_factory):
 @pytest.fixture(scope="session")
 def nano_bundle(nano_checkpoint, tmp_path_factory):
     output = tmp_path_factory.mktemp("bundles") / "nano"
-    export_bundle(nano_checkpoint, output, image_size=256, verify=False)
+    export_bundle(nano_checkpoint, output, image_size=256, verify=False, random_weights=True)
     return output
 
 

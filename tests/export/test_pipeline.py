@@ -11,6 +11,7 @@ import sam_edge
 from sam_edge.bundle import check_hashes, read_spec
 from sam_edge.cli import main
 from sam_edge.prompts import Prompt
+from sam_edge.spec import Thresholds
 from sam_edge_export import trace
 from sam_edge_export.checkpoints import CheckpointError, load_checkpoint
 from sam_edge_export.checkpoints.seeded import seeded_state
@@ -25,7 +26,8 @@ def test_a_bundle_says_where_it_comes_from(nano_bundle, nano_checkpoint):
     check_hashes(nano_bundle, spec)
     assert (spec.variant, spec.image_size, spec.precision) == ("nano", 256, "fp32")
     assert spec.source.file == nano_checkpoint.name
-    assert spec.notes == ("random weights: its masks mean nothing",)
+    assert spec.source.random
+    assert spec.everything == Thresholds(0.4, 0.3)
     for graph in spec.graphs:
         model = onnx.load(nano_bundle / graph.file)
         properties = {item.key: item.value for item in model.metadata_props}

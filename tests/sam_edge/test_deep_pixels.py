@@ -7,11 +7,12 @@ import zlib
 
 import numpy as np
 import pytest
-import tifffile
 from PIL import Image
 
 from sam_edge.errors import ImageError
 from sam_edge.image import read_image
+
+tifffile = pytest.importorskip("tifffile")
 
 # tifffile describes its shaped arrays in a tag that pillow has no interest in.
 PLAIN = {"metadata": None}

@@ -1,5 +1,6 @@
 """The model in the box, through the public interface and on a real engine."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 import sam_edge
+from sam_edge.cli import main
 from sam_edge.engine_choice import remember_fastest
 from sam_edge_runtimes import choose_engine
 from tests.sam_edge.known import INSTALLED, NANO_CHECKPOINT
@@ -109,3 +111,13 @@ def test_arguments_without_a_meaning_are_refused():
     for arguments in ({"runtime": "tensorrt"}, {"threads": 0}, {"memory": "tiny"}):
         with pytest.raises(ValueError, match=str(next(iter(arguments.values())))):
             sam_edge.load_model(**arguments)
+
+
+def test_everything_in_python_finds_what_the_command_finds(tmp_path):
+    """The thresholds belong to the model: the official ones leave nothing of the box's masks."""
+    photo = Path(str(files("sam_edge") / "assets" / "photos" / "coffee.jpg"))
+    found = sam_edge.SamAutomaticMaskGenerator(sam_edge.load_model()).generate(photo)
+    assert len(found) > 20
+    out = tmp_path / "coffee.json"
+    assert main(["everything", str(photo), "-o", str(out)]) == 0
+    assert len(json.loads(out.read_text())["annotations"]) == len(found)

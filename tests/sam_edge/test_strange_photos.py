@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tifffile
 from PIL import Image
 
 from sam_edge.errors import ImageError
 from sam_edge.image import preprocess, read_image
 from tests.sam_edge.known import SPEC
+
+tifffile = pytest.importorskip("tifffile")
 
 READ = ("JPEG", "MPO", "PNG", "TIFF", "WEBP", "AVIF", "JPEG2000", "BMP", "GIF", "PPM", "QOI")
 NOT_READ = ("ICO", "ICNS", "EPS", "DDS", "BLP", "TGA", "PCX")

@@ -1,22 +1,26 @@
-"""Hugging Face ``SamModel`` directories: ``config.json`` and safetensors, whole or sharded.
+"""Hugging Face ``SamModel``: its names, and directories of ``config.json`` and weights.
 
 Source: the parameter names of ``transformers/models/sam/modeling_sam.py``.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PureWindowsPath
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
-
+from sam_edge.errors import JsonFileError
+from sam_edge.files import read_json
+from sam_edge.text import is_printable
+from sam_edge_export.checkpoints.containers import read_file
 from sam_edge_export.checkpoints.errors import CheckpointError
+from sam_edge_export.checkpoints.stored import Contents, Leaf, shown
 
-INDEX_NAME = "model.safetensors.index.json"
-WEIGHTS_NAME = "model.safetensors"
+WEIGHTS = (
+    ("model.safetensors", "model.safetensors.index.json"),
+    ("pytorch_model.bin", "pytorch_model.bin.index.json"),
+)
+"""The file with all tensors, and the one that names several; the first that is there is read."""
 
 RENAMES: tuple[tuple[str, str], ...] = (
     (r"^shared_image_embedding\.positional_embedding$",
@@ -50,54 +54,72 @@ DUPLICATE = "prompt_encoder.shared_embedding.positional_embedding"
 """A second copy of the shared embedding that some versions store."""
 
 
+def has_its_names(names: Iterable[str]) -> bool:
+    """Whether tensors are called as Hugging Face calls them, and not by their official names."""
+    return any(name.startswith(("vision_encoder.", "shared_image_embedding.")) for name in names)
+
+
+def renamed(tensors: Mapping[str, Leaf]) -> dict[str, Leaf]:
+    """Return tensors under their official names."""
+    return {official(name): tensor for name, tensor in tensors.items() if name != DUPLICATE}
+
+
 def weight_files(directory: Path) -> list[Path]:
-    """Return the safetensors files of a directory, by its index where it has one.
+    """Return the files with a directory's tensors, by its index where it has one.
 
     Raises:
         CheckpointError: if there are none, or one that the index names is missing.
     """
-    index = directory / INDEX_NAME
-    if index.is_file():
-        try:
-            names = sorted(
-                set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-            )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CheckpointError(f"{index} is no index of safetensors: {error}") from error
-        if any(Path(name).name != name for name in names):
-            raise CheckpointError(f"{index} names a file outside its folder")
-    else:
-        names = [WEIGHTS_NAME]
-    for name in names:
+    for whole, index_name in WEIGHTS:
+        index = directory / index_name
+        if index.is_file():
+            return _indexed(directory, index)
+        if (directory / whole).is_file():
+            return [directory / whole]
+    raise CheckpointError(
+        f"{directory} is no Hugging Face SamModel: expected {WEIGHTS[0][0]}, which is missing"
+    )
+
+
+def _indexed(directory: Path, index: Path) -> list[Path]:
+    try:
+        names = set(read_json(index)["weight_map"].values())
+    except (OSError, JsonFileError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{index} is no index of tensors: {shown(str(error))}") from error
+    texts = sorted(name for name in names if isinstance(name, str) and is_printable(name))
+    # The files themselves may be links, as those in Hugging Face's cache are.
+    if len(texts) < len(names) or any(
+        name in ("", "..") or PureWindowsPath(name).name != name for name in texts
+    ):
+        raise CheckpointError(f"{index} names a file outside its folder")
+    for name in texts:
         if not (directory / name).is_file():
             raise CheckpointError(
-                f"{directory} is no Hugging Face SamModel: expected {name}, which is missing"
+                f"{directory} is no Hugging Face SamModel: expected {shown(name)}, which is missing"
             )
-    return [directory / name for name in names]
+    return [directory / name for name in texts]
 
 
-def read_directory(directory: Path) -> dict[str, Tensor]:
-    """Return a directory's tensors under their official names.
+def read_directory(directory: Path) -> Contents:
+    """Return a directory's tensors.
 
     Raises:
         CheckpointError: if it holds no ``SamModel``.
     """
     config = directory / "config.json"
     try:
-        kind = json.loads(config.read_text(encoding="utf-8")).get("model_type")
-    except (OSError, ValueError, AttributeError) as error:
+        kind = read_json(config).get("model_type")
+    except (OSError, JsonFileError, AttributeError) as error:
         raise CheckpointError(
-            f"{directory} is no Hugging Face SamModel: it has no config.json that reads"
+            f"{directory} is a folder, and no Hugging Face SamModel: it has no config.json that "
+            "reads; name the checkpoint's file"
         ) from error
     if kind != "sam":
-        raise CheckpointError(f"{config}: expected model_type sam, found {kind}")
-    tensors: dict[str, Tensor] = {}
+        raise CheckpointError(f"{config}: expected model_type sam, found {shown(str(kind))}")
+    tensors: dict[str, Leaf] = {}
     for path in weight_files(directory):
-        try:
-            tensors.update(load_file(path))
-        except SafetensorError as error:
-            raise CheckpointError(f"{path} is truncated or damaged: {error}") from error
-    return {official(name): tensor for name, tensor in tensors.items() if name != DUPLICATE}
+        tensors.update(read_file(path).tensors)
+    return Contents(tensors)
 
 
 def official(name: str) -> str:

@@ -14,9 +14,9 @@ from onnx import TensorProto, helper
 
 from sam_edge.errors import ImageError, SamEdgeError
 from sam_edge.image import preprocess, read_image
+from sam_edge.photos import photos_in
 from sam_edge.spec import ModelSpec
 from sam_edge_export.quantize.recipes import tensors_to_range
-from sam_edge_export.verify import photos_in
 from sam_edge_runtimes import choose_engine
 from sam_edge_runtimes.graph_file import sha256_file
 

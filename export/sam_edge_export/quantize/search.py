@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import tempfile
 from collections.abc import Callable, Sequence
@@ -12,6 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from sam_edge.files import json_text, replacing, write_text
+from sam_edge.photos import photos_in
 from sam_edge.spec import IMAGE_ENCODER
 from sam_edge_export import trace
 from sam_edge_export.checkpoints import load_checkpoint
@@ -22,9 +23,11 @@ from sam_edge_export.quantize.encoder import machine, source, write_encoder
 from sam_edge_export.quantize.fresh import Cost, Request, cost_of
 from sam_edge_export.quantize.recipes import RECIPES
 from sam_edge_export.reference import reference_model
-from sam_edge_export.verify import installed_engines, measure, photos_in
+from sam_edge_export.verify import installed_engines, measure
 
 ROUNDS, RUNS = 3, 3
+
+REPORT_FILES = ("recipes.json", "recipes.png")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,7 @@ def search(
                     write_encoder(made_from, own[recipe], (), path, {})
                 tried = added(decoder, path, IMAGE_ENCODER, (engine,), "int8", external)
                 write_manifest(work, tried)
-                (masks,) = measure(work, tried, truth, [engine], progress)
+                (masks,) = measure(work, truth, [engine], progress)
                 files = [path, *(work / other for other in external)]
                 size = sum(file.stat().st_size for file in files)
                 ious = masks.mask_iou_mean, masks.mask_iou_p05
@@ -171,11 +174,15 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def write_report(rows: Sequence[Row], folder: Path) -> None:
-    """Write ``recipes.json`` and ``recipes.png``."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write ``recipes.json`` and ``recipes.png``.
+
+    Raises:
+        OSError: if they cannot be written.
+    """
     report = {"machine": machine(), "rows": [asdict(row) for row in rows]}
-    (folder / "recipes.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    plot(rows).save(folder / "recipes.png")
+    write_text(folder / REPORT_FILES[0], json_text(report, indent=1))
+    with replacing(folder / REPORT_FILES[1]) as partial:
+        plot(rows).save(partial, format="PNG")
 
 
 COLOURS = {"onnxruntime": (31, 119, 180), "openvino": (214, 96, 0)}

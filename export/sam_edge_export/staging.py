@@ -1,0 +1,216 @@
+"""A bundle's place while it is made: written beside its name, moved there whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from sam_edge.bundle import MANIFEST_NAME
+from sam_edge.errors import JsonFileError, SamEdgeError
+from sam_edge.files import PARTIAL, read_json
+from sam_edge.text import printable
+from sam_edge_runtimes.locks import try_lock
+
+logger = logging.getLogger("sam_edge")
+
+BUNDLE, SCRATCH, PREVIOUS = "bundle", "scratch", "previous"
+"""What is in the folder of an export that is under way: nothing else is ever removed with it."""
+
+OF_THE_SYSTEM = {".DS_Store", "Thumbs.db", "desktop.ini"}
+"""What file managers put into any folder that they show."""
+
+
+def check_output(output: Path, inputs: Sequence[Path], force: bool) -> Path:
+    """Return where a bundle goes, links followed, once it is sure that nothing will be lost there.
+
+    Args:
+        output: what ``-o`` says.
+        inputs: files and folders that are read.
+        force: whether a bundle that is there is to be replaced.
+
+    Raises:
+        SamEdgeError: if it holds an input or the current folder, is no bundle, or is one and there
+            is no ``force``.
+    """
+    place = Path(os.path.realpath(output))
+    for path in (*inputs, Path.cwd()):
+        if Path(os.path.realpath(path)).is_relative_to(place):
+            what = "the folder you are in" if path == Path.cwd() else f"{path}, which is read"
+            raise SamEdgeError(f"-o {output} holds {what}; name another -o")
+    refuse_existing(place, force)
+    return place
+
+
+def refuse_existing(place: Path, force: bool) -> None:
+    """Refuse to replace what is not a bundle and no more, and a bundle unless told to.
+
+    Raises:
+        SamEdgeError: saying what is there.
+    """
+    if not os.path.lexists(place):
+        return
+    stranger = _stranger(place)
+    if stranger:
+        raise SamEdgeError(f"{place} exists and {stranger}; name another -o")
+    if not force:
+        raise SamEdgeError(f"{place} exists; replace it with --force, or name another -o")
+
+
+def _stranger(place: Path) -> str:
+    """Say why a folder is not to be replaced; empty if a bundle is all that it holds.
+
+    Web pages and browser extensions have a ``manifest.json``, too.
+    """
+    known = {MANIFEST_NAME, *OF_THE_SYSTEM}
+    try:
+        manifest = read_json(place / MANIFEST_NAME)
+        for graph in manifest["graphs"]:
+            known |= {graph["file"], *graph["external_data"]}
+        found = {name for name in os.listdir(place) if not name.endswith(PARTIAL)}
+        others = sorted(found - known)
+    except (OSError, JsonFileError, LookupError, TypeError):
+        return "is not a bundle"
+    return f"holds {printable(others[0])}, which is no part of a bundle" if others else ""
+
+
+@contextmanager
+def staging(place: Path) -> Iterator[Path]:
+    """Give an empty folder beside a bundle's place, for one export at a time.
+
+    It is removed at the end. What a killed export left there is removed by the next to the same
+    place: a lock, which the system drops with its holder, tells the one from the other.
+
+    Args:
+        place: from ``check_output``.
+
+    Raises:
+        SamEdgeError: if another export to that place is running, or nothing can be written there.
+    """
+    work = place.with_name(f".{place.name}.export")
+    lock = place.with_name(f".{place.name}.export.lock")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, held = _lock(lock, place)
+    except OSError as error:
+        raise SamEdgeError(
+            f"{place.parent}: nothing can be written there: {error.strerror}; name another -o"
+        ) from error
+    try:
+        if held:
+            _clear(work, place)
+        try:
+            work.mkdir()
+        except FileExistsError:
+            raise SamEdgeError(
+                f"{work} is there: another export to {place} is running; if it was killed, remove "
+                "that folder"
+            ) from None
+        try:
+            yield work
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    finally:
+        if sys.platform == "win32":  # an open file cannot be removed there
+            os.close(descriptor)
+            lock.unlink(missing_ok=True)
+        else:
+            lock.unlink(missing_ok=True)
+            os.close(descriptor)
+
+
+def _lock(lock: Path, place: Path) -> tuple[int, bool]:
+    """Return an open descriptor, and whether it holds the lock: some disks have none."""
+    while True:
+        flags = os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)
+        descriptor = os.open(lock, flags, 0o666)
+        if not try_lock(descriptor):
+            if not _has_locks(lock.parent):
+                return descriptor, False
+            os.close(descriptor)
+            raise SamEdgeError(
+                f"another export to {place} is running; wait for it, or name another -o"
+            )
+        if os.fstat(descriptor).st_nlink:
+            return descriptor, True
+        os.close(descriptor)  # its last holder had removed it by then
+
+
+def _has_locks(folder: Path) -> bool:
+    """Whether files there can be locked: some network disks refuse it."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return try_lock(file.fileno())
+
+
+def _clear(work: Path, place: Path) -> None:
+    """Remove what a killed export left. The caller holds the lock."""
+    if not os.path.lexists(work):
+        return
+    if work.is_symlink() or not set(os.listdir(work)) <= {BUNDLE, SCRATCH, PREVIOUS}:
+        raise SamEdgeError(f"{work} is in the way, and not from an export; move it")
+    previous = work / PREVIOUS
+    if previous.exists() and not os.path.lexists(place):
+        os.rename(previous, place)  # it was killed between two renames
+        logger.warning("%s is back: an export that would have replaced it was killed", place)
+    shutil.rmtree(work)
+
+
+def install(work: Path, place: Path, force: bool) -> None:
+    """Move the bundle that was made in a staging folder to its place.
+
+    At no moment is there half a bundle. What is in its place is looked at once more: an export
+    takes minutes.
+
+    Raises:
+        SamEdgeError: if something came up there that is not to be replaced, or it cannot be moved;
+            what was there is there again.
+    """
+    refuse_existing(place, force)
+    previous = work / PREVIOUS
+    replaces = os.path.lexists(place)
+    try:
+        if replaces:
+            os.rename(place, previous)
+        try:
+            _move(work / BUNDLE, place)
+        except BaseException:
+            if replaces:
+                _put_back(previous, place)
+            raise
+    except OSError as error:
+        came_up = error.errno in (errno.EEXIST, errno.ENOTEMPTY)
+        reason = "something else came up there" if came_up else error.strerror
+        raise SamEdgeError(
+            f"{place}: the bundle cannot be moved there: {reason}; nothing there was changed, name "
+            "another -o"
+        ) from error
+
+
+def _move(bundle: Path, place: Path) -> None:
+    """Rename a folder to a name that nothing has."""
+    if sys.platform == "win32":
+        os.rename(bundle, place)
+        return
+    # Elsewhere a rename replaces an empty folder without a word; making one does not.
+    place.mkdir()
+    try:
+        os.rename(bundle, place)
+    except BaseException:
+        with suppress(OSError):
+            place.rmdir()
+        raise
+
+
+def _put_back(previous: Path, place: Path) -> None:
+    if os.path.lexists(place):
+        kept = place.with_name(f"{place.name}.previous-{secrets.token_hex(4)}")
+        logger.warning("%s, which was to be replaced, is now %s", place, kept)
+        place = kept
+    os.rename(previous, place)
