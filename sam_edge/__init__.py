@@ -10,10 +10,10 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 from sam_edge._version import __version__ as __version__
 
+TYPE_CHECKING = False  # as type checkers know it; importing typing takes half of our time
 if TYPE_CHECKING:
     from sam_edge.automatic import SamAutomaticMaskGenerator
     from sam_edge.embedding import ImageEmbedding

@@ -197,15 +197,13 @@ class DetectionFile:
                 first.
 
         Raises:
-            DetectionError: as for ``image_id``, or if the file has no box of the photo.
+            DetectionError: as for ``image_id``.
         """
         mine = self.image_id(photo, size)
         detections = []
         for number, entry in self.entries.get(mine, ()):
             with skipping(skip, DetectionError), _named(self.path, "box", number):
                 detections.append(self._detection(entry, mine))
-        if not detections:
-            raise DetectionError(f"{self.path} has no box of {photo.name}")
         return detections
 
     def _detection(self, entry: Mapping[str, Any], image_id: Identity) -> Detection:

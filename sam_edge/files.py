@@ -140,7 +140,7 @@ def parse_json(data: bytes | str, name: str) -> Any:  # noqa: ANN401 - JSON is a
 def _whole(digits: str) -> int:
     number = int(digits) if len(digits) <= 20 else 1 << 64
     if not -(1 << 63) <= number < 1 << 63:
-        raise ValueError(f"the number {digits[:20]} is too large")
+        raise ValueError(f"the number {digits[:20]}... is too large")
     return number
 
 

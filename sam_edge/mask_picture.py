@@ -56,7 +56,9 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
             if len(found) > 2:
                 lossy = picture.format in ("JPEG", "MPO")
                 hint = "a mask saved as JPEG is not two-valued; " if lossy else ""
-                raise PromptError(f"{name} holds more than two values; {hint}save it as PNG of two")
+                raise PromptError(
+                    f"{name} holds more than two values; {hint}save it as black and white PNG"
+                )
             if len(found) == 2:
                 first, other = map(_brightness, found)
                 if first == other:

@@ -57,7 +57,7 @@ def draw_overlay(
     )
     for index in order:
         _tint(canvas, _window(masks[index]), PALETTE[index % len(PALETTE)])
-    width = max(1, round(max(image.shape[:2]) / 500))
+    width = line_width(image.shape, 500)
     tops: dict[int, tuple[float, int]] = {}
     for index in order:
         window = _window(masks[index])
@@ -65,7 +65,7 @@ def draw_overlay(
         tops[index] = (window.left + float(np.flatnonzero(window.pixels[0]).mean()), window.top)
     picture = Image.fromarray(canvas)
     pen = ImageDraw.Draw(picture)
-    font = ImageFont.load_default(size=max(12, round(max(picture.size) / 45)))
+    font = ImageFont.load_default(size=max(12, round(_drawn_side(image.shape) / 45)))
     for prompt in prompts:
         _draw_prompt(pen, prompt, width)
     for index, caption in enumerate(captions):
@@ -76,6 +76,19 @@ def draw_overlay(
     if banner:
         _label(pen, (picture.width / 2, picture.height - font.getbbox("X")[3]), banner, font)
     return picture
+
+
+def line_width(shape: tuple[int, ...], parts: int) -> int:
+    """Return how wide a line must be to be seen, in pixels: a share of the photo's side."""
+    return max(1, round(_drawn_side(shape) / parts))
+
+
+def _drawn_side(shape: tuple[int, ...]) -> int:
+    """Return the longer side, as far as lines and letters grow with it.
+
+    Those of a photo that is thousands of times as long as it is high would not fit into it.
+    """
+    return min(max(shape[:2]), 16 * min(shape[:2]), 20_000)
 
 
 def _window(mask: Mask | Rle) -> Window:

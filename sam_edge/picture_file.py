@@ -99,7 +99,7 @@ def _stream(source: PictureSource, name: str) -> Iterator[IO[bytes]]:
     if not path.exists():
         raise ImageError(f"{name}: there is no such file")
     if path.is_dir():
-        raise ImageError(f"{name} is a folder; name the photos in it")
+        raise ImageError(f"{name} is a folder; name a picture in it")
     if path.is_fifo():
         with path.open("rb") as pipe:
             yield BytesIO(read_pipe(pipe))
@@ -298,6 +298,9 @@ def _is_misread(picture: Image.Image) -> bool:
     if picture.format != "TIFF":
         return False
     native = b"II" if sys.byteorder == "little" else b"MM"
+    signed = 2 in _tag(picture, _SAMPLE_FORMAT, (1,))
+    if signed and max(_tag(picture, _BITS, (1,))) <= 8:
+        return True  # as unsigned
     wide = picture.mode in ("I", "F")
     if wide and _is_compressed_tiff(picture) and _byte_order(picture) != native:
         return True

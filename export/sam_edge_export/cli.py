@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sam_edge.bundle import MANIFEST_NAME
+from sam_edge.bundle import MANIFEST_NAME, read_spec
 from sam_edge.cli import CommandLineError, Subparsers, add_command
 from sam_edge.cli.console import say, show
 from sam_edge.cli.frame import one_line
@@ -210,6 +210,8 @@ def run_export(arguments: argparse.Namespace) -> int:
     )
     if results:
         show(table(results))
+    for note in read_spec(arguments.output).notes:
+        say(f"note: {note}")
     show(f"{arguments.output} is written; look at it with: sam-edge info {arguments.output}")
     return 0
 

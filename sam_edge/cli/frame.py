@@ -163,8 +163,11 @@ def one_line(error: Exception) -> str:
     """Say an error in one line; one that nobody foresaw says how to report it."""
     if isinstance(error, MemoryError):
         return "out of memory; a smaller --image-size at export, or a smaller model, needs less"
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, FileNotFoundError) and error.filename is None and error.errno:
+        return "the current folder is gone; go to another, or give whole paths"
+    if isinstance(error, OSError) and error.strerror:
+        subject = "" if error.filename is None else f"{error.filename}: "
+        return f"{subject}{error.strerror}"
     if isinstance(error, SamEdgeError | OSError):
         return " ".join(str(error).split())
     return (

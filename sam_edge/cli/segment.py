@@ -55,7 +55,8 @@ and --json, PHOTO-mask.png and PHOTO-overlay.png are written to the current fold
 PHOTO is the file's name without its suffix; photos of one call for which that is the same get
 their whole name, then as many folders before it as tell them apart (left-cup.jpg-mask.png).
 A name with a suffix is a file, one without a suffix or with a slash at its end a folder, which is
-made. Nothing is written over a photo. A photo that fails is named, and the others are done.
+made. Nothing is written over a photo that is read. A photo that fails is named, and the others
+are done.
 """
 
 

@@ -10,7 +10,7 @@ from sam_edge.formats.colours import distinct_colours
 from sam_edge.formats.records import LabelledMask, largest_first
 from sam_edge.image import RgbImage
 from sam_edge.masks import MaskError, decode_rle
-from sam_edge.overlay import draw_overlay
+from sam_edge.overlay import draw_overlay, line_width
 
 TINT = 0.5
 UNCLAIMED = 0.55
@@ -70,7 +70,7 @@ def draw_everything(image: RgbImage, masks: list[LabelledMask], *, banner: str =
     weight[0] = UNCLAIMED
     canvas = image * weight[labels][..., None]
     canvas += shares[labels]
-    width = max(1, round(max(image.shape[:2]) / 900))
+    width = line_width(image.shape, 900)
     edge = _edges(labels, width)
     bright = 255 - (255 - colours.astype(np.float32)) * 0.35
     canvas[edge] = bright[labels[edge]]

@@ -259,7 +259,9 @@ def checked_runs(rle: Rle) -> tuple[int, int, NDArray[np.int64]]:
         values = np.asarray(counts) if len(counts) else np.zeros(0, np.int64)
     except (TypeError, ValueError):
         values = np.asarray("")
-    if values.ndim != 1 or values.dtype.kind not in "iu":
+    # Among numbers True is one to numpy.
+    truths = isinstance(counts, list) and bool in set(map(type, counts))
+    if values.ndim != 1 or values.dtype.kind not in "iu" or truths:
         raise MaskError("run lengths must be a list of whole numbers")
     # Each alone first: their sum could leave 64 bits and come back as the right one.
     if values.size and not 0 <= int(values.min()) <= int(values.max()) <= pixels:

@@ -219,3 +219,10 @@ def test_stretch_works_on_a_turned_photo(deep, tmp_path):
     read = read_image(tmp_path / "turned.png", stretch=True)
     upright = np.rot90(read_image(deep[:, :, 0], stretch=True), -1)
     assert np.array_equal(read, upright)
+
+
+def test_signed_bytes_are_refused_and_not_taken_for_others(tmp_path):
+    path = tmp_path / "signed.tif"
+    tifffile.imwrite(path, np.arange(-50, 50, dtype=np.int8).reshape(10, 10))
+    with pytest.raises(ImageError, match="save it as PNG"):
+        read_image(path)

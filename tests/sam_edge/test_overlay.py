@@ -1,5 +1,7 @@
 """What is drawn over a photo, however its masks are given."""
 
+import time
+
 import numpy as np
 
 from sam_edge.masks import encode_rle
@@ -51,3 +53,13 @@ def test_the_photo_itself_is_left_alone():
     image = np.zeros((20, 20, 3), np.uint8)
     draw_overlay(image, [np.ones((20, 20), bool)])
     assert not image.any()
+
+
+def test_lines_and_letters_fit_a_photo_that_is_only_long():
+    photo = np.zeros((1, 300_000, 3), np.uint8)
+    mask = np.zeros((1, 300_000), bool)
+    mask[:, 5:90_000] = True
+    began = time.monotonic()
+    picture = draw_overlay(photo, [mask], captions=["0.90"], banner="random weights")
+    assert picture.size == (300_000, 1)
+    assert time.monotonic() - began < 10  # letters of 6,667 pixels took the memory

@@ -479,3 +479,15 @@ def test_thousands_of_photos_find_their_boxes_at_once(tmp_path):
     photos = [Path(f"{number:012}.jpg") for number in range(20_000)]
     DetectionFile.read(path).check_apart(photos)
     assert time.monotonic() - began < 20  # comparing each with each took half an hour
+
+
+def test_a_listed_photo_in_which_the_detector_found_nothing_has_no_boxes(tmp_path):
+    path = tmp_path / "detections.json"
+    image = {"id": 1, "file_name": "a.jpg", "height": 8, "width": 8}
+    path.write_text(json.dumps({"images": [image], "annotations": [], "categories": []}))
+    assert DetectionFile.read(path).of(Path("a.jpg"), (8, 8)) == []
+
+
+def test_truths_are_no_run_lengths():
+    with pytest.raises(ValueError, match="whole numbers"):
+        decode_rle({"size": [2, 2], "counts": [True, False, 3]})

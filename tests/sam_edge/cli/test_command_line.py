@@ -549,3 +549,22 @@ def test_more_memory_than_there_is_ends_in_one_line(here):
     assert re.fullmatch(r"sam-edge: .*m\.png cannot be written: File too large\n", done.stderr)
     assert done.returncode == 1
     assert not Path("m.png").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize("delay", [0.06, 0.09, 0.13, 0.2, 0.3])
+def test_ctrl_c_while_it_starts_is_no_traceback(delay):
+    code = (
+        "from sam_edge.start import main\n"
+        "import sys; sys.stderr.write('up'); sys.stderr.flush(); sys.exit(main())"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "info", "--check"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    ) as run:
+        run.stderr.read(2)  # Python's own start is behind it
+        time.sleep(delay)
+        run.send_signal(signal.SIGINT)
+        said = run.stderr.read()
+    assert b"Traceback" not in said
