@@ -129,6 +129,7 @@ def manifest_text(spec: ModelSpec) -> str:
     """Return the manifest of a spec as JSON text.
 
     >>> import pathlib
+    >>> from sam_edge.spec import _DOCTEST_SPEC
     >>> text = manifest_text(_DOCTEST_SPEC)
     >>> parse_manifest(text, pathlib.Path("manifest.json")) == _DOCTEST_SPEC
     True

@@ -77,7 +77,7 @@ def test_masks_are_the_same_on_every_run_and_thread_count(bundle, engine):
 def test_a_cpu_that_saturates_is_refused_8_bit_weights_and_takes_7(
     bundle, nano_checkpoint, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr("sam_edge.model.saturates_here", lambda: True)
+    monkeypatch.setattr("sam_edge.loading.saturates_here", lambda: True)
     if read_spec(bundle).quantization["weight_bits"] == 8:
         with pytest.raises(EngineError, match="--target x86-64"):
             load_model(bundle)
