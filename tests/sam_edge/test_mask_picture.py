@@ -92,7 +92,9 @@ def test_a_mask_with_a_third_value_far_down_is_refused(tmp_path):
     pixels[0, 5] = 255
     pixels[599, 999] = 254
     Image.fromarray(pixels).save(tmp_path / "mask.png")
-    with pytest.raises(PromptError, match=r"mask\.png holds more than two values; save it as PNG"):
+    with pytest.raises(
+        PromptError, match=r"mask\.png holds more than two values; save it as black and white PNG"
+    ):
         read_mask(tmp_path / "mask.png")
 
 
