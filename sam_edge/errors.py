@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from sam_edge_runtimes.errors import EngineError, MissingDependencyError, SamEdgeError
+from sam_edge_runtimes.errors import (
+    ArgumentError,
+    EngineError,
+    MissingDependencyError,
+    SamEdgeError,
+)
 
 __all__ = [
+    "ArgumentError",
     "ChecksumError",
     "DownloadError",
     "EmbeddingError",

@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 
 from sam_edge.bundle import checked_digest, read_spec
-from sam_edge.errors import ManifestError
+from sam_edge.errors import ArgumentError, ManifestError
 from sam_edge.model import Model
 from sam_edge.spec import IMAGE_ENCODER, ROLES, ModelSpec
 from sam_edge_runtimes import (
@@ -57,14 +57,14 @@ def load_model(
             ``ChecksumError`` if its bytes are not those promised.
         EngineError: if its integers cannot be computed exactly on this CPU.
         MissingDependencyError: if the engine is not installed.
-        ValueError: if an argument has no meaning.
+        ArgumentError: if an argument has no meaning.
     """
     from sam_edge.zoo import resolve
 
     if memory not in ("normal", "low"):
-        raise ValueError(f"memory is 'normal' or 'low', got {memory!r}")
+        raise ArgumentError(f"memory is 'normal' or 'low', got {memory!r}")
     if threads is not None and threads < 1:
-        raise ValueError(f"threads must be at least 1, got {threads}")
+        raise ArgumentError(f"threads must be at least 1, got {threads}")
     directory = resolve(model).absolute()
     spec = read_spec(directory)
     if spec.decoder != "native":

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.embedding import ImageEmbedding
-from sam_edge.errors import ImageNotSetError, PromptError
+from sam_edge.errors import ArgumentError, ImageNotSetError, PromptError
 from sam_edge.image import read_image
 from sam_edge.segmenter import Segmenter
 from sam_edge.spec import IMAGE_EMBEDDINGS
@@ -54,10 +54,10 @@ class SamPredictor:
 
         Raises:
             ImageError: if it is no photo.
-            ValueError: if the format is another.
+            ArgumentError: if the format is another.
         """
         if image_format not in ("RGB", "BGR"):
-            raise ValueError(f"image_format is 'RGB' or 'BGR', got {image_format!r}")
+            raise ArgumentError(f"image_format is 'RGB' or 'BGR', got {image_format!r}")
         self._embedding = self.model.encode_image(read_image(image, channel_order=image_format))
 
     def set_embedding(self, embedding: ImageEmbedding) -> None:

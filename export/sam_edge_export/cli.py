@@ -14,7 +14,7 @@ from sam_edge.cli import Subparsers, add_command
 from sam_edge.cli.console import say, show
 from sam_edge.cli.frame import one_line
 from sam_edge.cli.targets import Target, prepare
-from sam_edge.errors import MissingDependencyError, SamEdgeError
+from sam_edge.errors import ArgumentError, MissingDependencyError
 from sam_edge.files import json_text
 from sam_edge.spec import DECODERS, FRAMES, PRECISIONS
 from sam_edge_runtimes import ENGINES
@@ -220,7 +220,7 @@ def run_quantize(arguments: argparse.Namespace) -> int:
     """Quantise or search as the command line says."""
     if not arguments.search:
         if arguments.output is None:
-            raise SamEdgeError("name the bundle to write with -o, or measure only with --search")
+            raise ArgumentError("name the bundle to write with -o, or measure only with --search")
         return run_export(arguments)
     _need_torch("searching")
     from sam_edge_export.quantize.search import REPORT_FILES, search, table, write_report

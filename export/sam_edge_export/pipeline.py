@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sam_edge.bundle import MANIFEST_NAME, read_spec
-from sam_edge.errors import SamEdgeError
+from sam_edge.errors import ArgumentError, SamEdgeError
 from sam_edge.photos import photos_in
 from sam_edge.spec import DECODERS, FRAMES, PRECISIONS
 from sam_edge_export import trace
@@ -73,22 +73,22 @@ def export_bundle(
             or something is there that is not to be replaced, be it since a moment.
     """
     if precision not in PRECISIONS:
-        raise SamEdgeError(f"--precision {precision}: expected one of {', '.join(PRECISIONS)}")
+        raise ArgumentError(f"--precision {precision}: expected one of {', '.join(PRECISIONS)}")
     if decoder not in DECODERS:
-        raise SamEdgeError(f"--decoder {decoder}: expected one of {', '.join(DECODERS)}")
+        raise ArgumentError(f"--decoder {decoder}: expected one of {', '.join(DECODERS)}")
     if frame not in FRAMES:
-        raise SamEdgeError(f"--frame {frame}: expected one of {', '.join(FRAMES)}")
+        raise ArgumentError(f"--frame {frame}: expected one of {', '.join(FRAMES)}")
     if frame != "square" and (decoder != "native" or (not verify and min_iou != 0)):
-        raise SamEdgeError(
+        raise ArgumentError(
             "--frame photo is not exact: it needs --decoder native, as the official notebook's "
             "clients pad to a square, and verification, or --min-iou 0 to do without"
         )
     if precision != "int8" and int8 not in (None, Int8()):
-        raise SamEdgeError(
+        raise ArgumentError(
             "--recipe, --target, --calibration and --allow-slow belong to --precision int8"
         )
     if precision == "int8" and (decoder != "native" or (not verify and min_iou != 0)):
-        raise SamEdgeError(
+        raise ArgumentError(
             "--precision int8 is proved by its masks: it needs --decoder native and verification, "
             "or --min-iou 0 to do without"
         )

@@ -12,7 +12,7 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sam_edge_runtimes.errors import EngineError, MissingDependencyError
+from sam_edge_runtimes.errors import ArgumentError, EngineError, MissingDependencyError
 from sam_edge_runtimes.memory import give_back_freed
 from sam_edge_runtimes.session import DeferredSession, Float32, Session, ShapedSession
 from sam_edge_runtimes.telemetry import import_engine, switch_off_telemetry
@@ -45,7 +45,7 @@ def choose_engine(runtime: str, among: Sequence[str] = ()) -> str:
         among: engines that ``auto`` prefers to the others, in this order.
 
     Raises:
-        ValueError: if nobody knows the name.
+        ArgumentError: if nobody knows the name.
         MissingDependencyError: if the engine, or for ``auto`` every engine, is not installed.
     """
     if runtime == "auto":
@@ -57,7 +57,7 @@ def choose_engine(runtime: str, among: Sequence[str] = ()) -> str:
             "or: pip install 'sam-edge[openvino]'"
         )
     if runtime not in ENGINES:
-        raise ValueError(f"runtime {runtime!r} is not one of auto, {', '.join(ENGINES)}")
+        raise ArgumentError(f"runtime {runtime!r} is not one of auto, {', '.join(ENGINES)}")
     if importlib.util.find_spec(runtime) is None:
         raise MissingDependencyError(
             f"{runtime} is not installed; run: pip install 'sam-edge[{ENGINES[runtime]}]'"

@@ -12,6 +12,10 @@ class SamEdgeError(Exception):
     """Base of every error that sam-edge raises on purpose. One line, with the next step."""
 
 
+class ArgumentError(SamEdgeError, ValueError):
+    """An argument that has no meaning, or does not go with another: exit code 2."""
+
+
 class EngineError(SamEdgeError, RuntimeError):
     """An engine that cannot open or run a graph. It never becomes another engine by itself."""
 

@@ -15,7 +15,7 @@ from typing import TextIO, TypeAlias
 
 from sam_edge._version import __version__
 from sam_edge.cli.console import discard, say
-from sam_edge.errors import PromptError, SamEdgeError
+from sam_edge.errors import ArgumentError, PromptError, SamEdgeError
 from sam_edge.text import printable
 
 FAILED, WRONG_CALL = 1, 2
@@ -32,7 +32,7 @@ exit codes: 0 done, 1 the work failed, 2 the call is wrong
 """
 
 
-class CommandLineError(SamEdgeError, ValueError):
+class CommandLineError(ArgumentError):
     """A call whose words do not fit together: exit code 2."""
 
 
@@ -114,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         say(f"sam-edge: {one_line(error)}")
-        return WRONG_CALL if isinstance(error, PromptError | CommandLineError) else FAILED
+        return WRONG_CALL if isinstance(error, PromptError | ArgumentError) else FAILED
 
 
 def _log_to_stderr(level: str) -> None:

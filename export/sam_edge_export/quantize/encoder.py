@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from sam_edge.errors import SamEdgeError
+from sam_edge.errors import ArgumentError, SamEdgeError
 from sam_edge.image import preprocess
 from sam_edge.spec import ModelSpec
 from sam_edge_export import trace
@@ -97,10 +97,10 @@ def weight_bits(target: str) -> int:
     """Return how many bits a kind of machine multiplies exactly.
 
     Raises:
-        SamEdgeError: if nobody knows the target.
+        ArgumentError: if nobody knows the target.
     """
     if target not in TARGETS:
-        raise SamEdgeError(f"--target {target}: expected one of {', '.join(TARGETS)}")
+        raise ArgumentError(f"--target {target}: expected one of {', '.join(TARGETS)}")
     return TARGETS[target] or (7 if saturates_here() else 8)
 
 
@@ -108,13 +108,13 @@ def recipe_for(engine: str, name: str | None) -> Recipe:
     """Return an engine's recipe: the one of a name, or its first.
 
     Raises:
-        SamEdgeError: if the engine has none of that name.
+        ArgumentError: if the engine has none of that name.
     """
     own = [recipe for recipe in RECIPES if recipe.engine == engine]
     for recipe in own:
         if name in (None, recipe.name):
             return recipe
-    raise SamEdgeError(f"--recipe {name}: {engine} has {', '.join(recipe.name for recipe in own)}")
+    raise ArgumentError(f"--recipe {name}: {engine} has {', '.join(recipe.name for recipe in own)}")
 
 
 def write_encoder(

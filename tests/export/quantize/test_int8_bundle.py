@@ -110,18 +110,18 @@ def test_gates_write_nothing_when_they_close(nano_checkpoint, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "code", "said"),
     [
-        (["--no-verify"], "--precision int8 is proved by its masks"),
-        (["--decoder", "official"], "--precision int8 is proved by its masks"),
-        (["--recipe", "magic"], "--recipe magic: onnxruntime has linears"),
-        (["--target", "toaster"], "--target toaster: expected one of here, x86-64-vnni"),
-        (["--calibration", "/nowhere"], "is not a folder"),
+        (["--no-verify"], 2, "--precision int8 is proved by its masks"),
+        (["--decoder", "official"], 2, "--precision int8 is proved by its masks"),
+        (["--recipe", "magic"], 2, "--recipe magic: onnxruntime has linears"),
+        (["--target", "toaster"], 2, "--target toaster: expected one of here, x86-64-vnni"),
+        (["--calibration", "/nowhere"], 1, "is not a folder"),
     ],
 )
-def test_what_int8_cannot_do_is_said_at_once(nano_checkpoint, tmp_path, wrong, said, capsys):
+def test_what_int8_cannot_do_is_said_at_once(nano_checkpoint, tmp_path, wrong, code, said, capsys):
     command = ["export", str(nano_checkpoint), "-o", str(tmp_path / "out"), "--precision", "int8"]
-    assert main([*command, *wrong]) == 1
+    assert main([*command, *wrong]) == code
     assert said in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
@@ -130,7 +130,7 @@ def test_int8s_wishes_are_refused_elsewhere_and_bundles_are_not_checkpoints(
     nano_checkpoint, bundle, tmp_path, capsys
 ):
     command = ["export", str(nano_checkpoint), "-o", str(tmp_path / "out"), "--recipe", "linears"]
-    assert main(command) == 1
+    assert main(command) == 2
     assert "belong to --precision int8" in capsys.readouterr().err
     assert main(["export", str(bundle), "-o", str(tmp_path / "out"), "--precision", "int8"]) == 1
     assert "is a bundle already, int8; name the checkpoint" in capsys.readouterr().err

@@ -56,7 +56,7 @@ def test_a_search_measures_every_recipe_of_an_engine(nano_checkpoint, tmp_path, 
 
 def test_quantize_writes_what_export_writes(nano_checkpoint, tmp_path, capsys):
     command = ["quantize", str(nano_checkpoint), "--image-size", "256"]
-    assert main(command) == 1
+    assert main(command) == 2
     assert "name the bundle to write with -o" in capsys.readouterr().err
     command += ["-o", str(tmp_path / "out"), "--min-iou", "0", "--allow-slow"]
     assert main([*command, "--engine", "onnxruntime", "--recipe", "linears"]) == 0
