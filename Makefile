@@ -74,9 +74,9 @@ test-floors: $(FLOORS)/.done
 		--ignore=tests/sam_edge/zoo --ignore=tests/sam_edge/test_long_runs.py \
 		--ignore=tests/sam_edge/cli/test_command_line.py
 
-# A minute of every door that a stranger's file comes in by; make test takes two seconds of each.
+# A minute of every door that a stranger's file comes in by; make test takes 300 of each.
 fuzz: $(DEV)/.done
-	SAM_EDGE_FUZZ_SECONDS=60 SAM_EDGE_FUZZ_SEED=$$(date +%s) $(BIN)/pytest tests/fuzz
+	SAM_EDGE_FUZZ=60s SAM_EDGE_FUZZ_SEED=$$(date +%s) $(BIN)/pytest tests/fuzz
 
 test-slow: $(DEV)/.done
 	$(BIN)/pytest -m slow tests

@@ -145,7 +145,8 @@ class ImageEmbedding:
             struct.error,
             zlib.error,
         ) as error:
-            reason = printable(str(error)) or type(error).__name__
+            # Names in a zip file may be as long as the file.
+            reason = printable(str(error))[:200] or type(error).__name__
             raise EmbeddingError(
                 f"{path} is not a saved embedding: {reason}; encode the photo again"
             ) from error

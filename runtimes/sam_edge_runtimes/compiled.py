@@ -35,6 +35,8 @@ DIGESTS = "digests.json"
 FILES = ("graph.onnx", "graph.data", "model.blob", "outputs.json", DIGESTS)
 """Every name that an adapter may write into an entry, and so all that is ever removed."""
 
+_compared: dict[Path, dict[str, tuple[int, ...]]] = {}
+
 _LOCK = re.compile(r"(\.partial-[0-9a-f]{8})\.lock")
 
 
@@ -67,23 +69,40 @@ def processor() -> str:
 
 
 def is_whole(entry: Path) -> bool:
-    """Whether an entry is there, is this user's, and holds the very bytes that were written."""
+    """Whether an entry is there, is this user's, and holds the very bytes that were written.
+
+    Files that were compared before in this process, and have not been touched since, are not read
+    again: in low memory the encoder is opened for every photo.
+    """
     if not os.path.isdir(entry):  # pathlib's raises where the name is too long
         return False
     if not (is_ours(entry) and is_ours(entry.parent)):
         logger.debug("%s is not used: another user could have written it", entry)
         return False
     try:
+        state = _state(entry)
+        if _compared.get(entry) == state:
+            return True
         digests = json.loads((entry / DIGESTS).read_text(encoding="utf-8"))
-        names = {file.name for file in entry.iterdir()}
-        whole = {*digests, DIGESTS} == names and all(
+        whole = {*digests, DIGESTS} == set(state) and all(
             sha256_file(entry / name) == digest for name, digest in digests.items()
         )
+        if whole:
+            _compared[entry] = state
     except (OSError, ValueError, TypeError, RecursionError):
         whole = False
     if not whole:
         drop(entry, "its bytes are not those that were written")
     return whole
+
+
+def _state(entry: Path) -> dict[str, tuple[int, ...]]:
+    """Return what of each file changes when it is written."""
+    found = {file.name: file.stat() for file in entry.iterdir()}
+    return {
+        name: (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+        for name, stat in found.items()
+    }
 
 
 def keep(entry: Path, write: Callable[[Path], None]) -> None:

@@ -62,7 +62,7 @@ def examine(path: Path) -> tuple[str, frozenset[str]]:
         while size := file.readinto(block):
             part = memoryview(block)[:size]
             digest.update(part)
-            hint = hint or KEY in block[:size] or KEY in tail + bytes(part[: len(KEY)])
+            hint = hint or block.find(KEY, 0, size) >= 0 or KEY in tail + part[: len(KEY)]
             tail = bytes(part[-len(KEY) :])
     return digest.hexdigest(), external_files(path) if hint else frozenset()
 

@@ -15,6 +15,7 @@ from sam_edge.image import RgbImage, read_image
 from sam_edge.masks.quality import innermost_point, iou
 from sam_edge.prompts import Prompt
 from sam_edge.segmenter import Segmenter
+from sam_edge.text import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,8 @@ def _pixels(photo: TruePhoto) -> RgbImage:
     pixels = read_image(photo.path)
     if pixels.shape[:2] != photo.size:
         raise ImageError(
-            f"{photo.path} is {pixels.shape[1]} x {pixels.shape[0]}, its annotations are for "
-            f"{photo.size[1]} x {photo.size[0]}"
+            f"{printable(str(photo.path))[-300:]} is {pixels.shape[1]} x {pixels.shape[0]}, its "
+            f"annotations are for {photo.size[1]} x {photo.size[0]}"
         )
     return pixels
 

@@ -27,7 +27,7 @@ from sam_edge.fields import (
 from sam_edge.files import read_json
 from sam_edge.masks import Mask, decode_rle, from_coco_rle, polygons_to_mask
 from sam_edge.prompts import Box
-from sam_edge.text import shown
+from sam_edge.text import printable, shown
 
 
 class TruthError(SamEdgeError, ValueError):
@@ -63,7 +63,7 @@ class TruePhoto:
         for number, entry in enumerate(self.annotations):
             found = None
             name = entry["id"] if isinstance(entry, dict) and "id" in entry else number
-            where = f"{self.path.name}, annotation {shown(name)}"
+            where = f"{printable(self.path.name)[-100:]}, annotation {shown(name)}"
             with skipping(skip, TruthError), _named(where):
                 found = self._object(entry)
             if found is not None:

@@ -1,4 +1,4 @@
-"""Open one door with many inputs: ``python -m tests.fuzz DOOR SECONDS [SEED]``.
+"""Open one door with many inputs: ``python -m tests.fuzz DOOR 300 [SEED]``, or ``60s`` of them.
 
 Prints how many inputs were tried. Stops at the first one that hangs, takes gigabytes, or raises
 what a user should never see, and says which seed gives it again.
@@ -20,18 +20,20 @@ LONGEST_S = 20
 MOST_BYTES = 6 * 2**30  # of address space: torch alone maps three
 
 
-def main(door, seconds, first=0):
+def main(door, amount, first=0):
     if sys.platform != "win32":
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
         signal.signal(signal.SIGALRM, _too_long)
     warnings.simplefilter("ignore")
+    most = sys.maxsize if amount.endswith("s") else int(amount)
+    seconds = float(amount.removesuffix("s")) if amount.endswith("s") else float("inf")
     tried, until = 0, 0.0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         doors._scratch.name = name
-        while tried < 2 or time.monotonic() < until:
+        while tried < min(2, most) or (tried < most and time.monotonic() < until):
             seed = f"{door}-{first + tried}"
             tried += 1
             if tried == 2:  # the first one imported what the door needs and made its seeds
@@ -58,4 +60,4 @@ def _too_long(*_):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], float(sys.argv[2]), int((sys.argv[3:] or ["0"])[0])))
+    sys.exit(main(sys.argv[1], sys.argv[2], int((sys.argv[3:] or ["0"])[0])))
