@@ -34,14 +34,13 @@ from sam_edge.masks.regions import remove_small_regions_rle
 from sam_edge.masks.rle import rle_to_box
 from sam_edge.masks.upsample import Window, tiled
 from sam_edge.prompts import PointLabel
+from sam_edge.segmenter import MEMORY_LIMIT
 from sam_edge.spec import ModelSpec
 from sam_edge.text import shown
 from sam_edge_runtimes import Float32
 
 OutputMode = Literal["binary_mask", "uncompressed_rle", "coco_rle"]
 OUTPUT_MODES: tuple[OutputMode, ...] = ("binary_mask", "uncompressed_rle", "coco_rle")
-
-DEFAULT_MEMORY_CEILING_BYTES = 512 * 2**20
 
 _LARGEST_BATCH = 64
 
@@ -194,7 +193,7 @@ class SamAutomaticMaskGenerator:
         output_mode: OutputMode = "binary_mask",
         *,
         coarse_first: bool = False,
-        memory_ceiling_bytes: int = DEFAULT_MEMORY_CEILING_BYTES,
+        memory_ceiling_bytes: int = MEMORY_LIMIT,
     ) -> None:
         if (points_per_side is None) == (point_grids is None):
             raise GeneratorError("give either points_per_side or point_grids")
@@ -434,10 +433,10 @@ class SamAutomaticMaskGenerator:
 
 def _check_whole(name: str, value: object, lowest: int, highest: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise GeneratorError(f"{name} must be a whole number, got {_shown(value)}")
+        raise GeneratorError(f"{name} must be a whole number, got {shown(value)}")
     if not lowest <= value <= highest:
         least = f"at least {lowest}" if value < lowest else f"at most {highest}"
-        raise GeneratorError(f"{name} must be {least}, got {_shown(value)}")
+        raise GeneratorError(f"{name} must be {least}, got {shown(value)}")
 
 
 def _check_real(name: str, value: object, highest: float) -> None:
@@ -446,14 +445,7 @@ def _check_real(name: str, value: object, highest: float) -> None:
     # Compared as it is: a Python integer may be larger than any float.
     if not real or not 0 <= value <= highest or value == inf:  # type: ignore[operator]
         bounds = "a number from 0 up" if highest == inf else f"between 0 and {highest}"
-        raise GeneratorError(f"{name} must be {bounds}, got {_shown(value)}")
-
-
-def _shown(value: object) -> str:
-    """Spell a value for a message: short, and even if it is an integer of 5,000 digits."""
-    if isinstance(value, int) and not -(10**18) < value < 10**18:
-        return "a number of more than 18 digits"
-    return ascii(value)[:60]
+        raise GeneratorError(f"{name} must be {bounds}, got {shown(value)}")
 
 
 def _point_grids(layers: object) -> list[NDArray[np.float64]]:

@@ -13,6 +13,9 @@ _UNSAFE = re.compile(
 )
 
 
+_LONG = 10**40
+
+
 def printable(text: str) -> str:
     r"""Return a text as one line that is safe to print, to log and to write into XML.
 
@@ -29,6 +32,8 @@ def is_printable(text: str) -> bool:
 
 def shown(value: object) -> str:
     """Spell a value for a message: on one line, and short."""
+    if isinstance(value, int) and not -_LONG < value < _LONG:
+        return "a number of more than 40 digits"  # of 4,300, Python would refuse to spell it
     spelled = ascii(value) if not isinstance(value, dict | list) else _outline(value)
     return spelled if len(spelled) <= 60 else f"{spelled[:57]}..."
 

@@ -8,18 +8,7 @@ import pytest
 
 from sam_edge_runtimes import EngineError
 from sam_edge_runtimes.graph_file import CHUNK, examine, external_files
-
-
-def varint(number):
-    out = b""
-    while number > 127:
-        out += bytes([number & 127 | 128])
-        number >>= 7
-    return out + bytes([number])
-
-
-def field(number, data):
-    return varint(number << 3 | 2) + varint(len(data)) + data
+from tests.runtimes.protobuf import field, varint
 
 
 def tensor(name):

@@ -16,6 +16,7 @@ from sam_edge_runtimes import (
 )
 from sam_edge_runtimes.compiled import ENTRIES, entry_of, keep
 from sam_edge_runtimes.fake import FakeSession
+from tests.runtimes.protobuf import field
 
 ENGINES = [
     pytest.param(
@@ -27,21 +28,6 @@ ENGINES = [
     )
     for engine in sam_edge_runtimes.ENGINES
 ]
-
-
-def varint(number):
-    out = b""
-    while number > 127:
-        out += bytes([number & 127 | 128])
-        number >>= 7
-    return out + bytes([number])
-
-
-def field(number, value):
-    if isinstance(value, int):
-        return varint(number << 3) + varint(value)
-    data = value.encode() if isinstance(value, str) else value
-    return varint(number << 3 | 2) + varint(len(data)) + data
 
 
 def value_info(name):
