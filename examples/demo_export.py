@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from sam_edge.cli import main as sam_edge_command
-from sam_edge_export.checkpoints.seeded import seeded_checkpoint
+from sam_edge_export.seeded import seeded_checkpoint
 
 
 def main(folder: Path) -> int:

@@ -14,9 +14,10 @@ from pathlib import Path
 from sam_edge.cache import cache_directory
 from sam_edge.cli import Subparsers, add_command
 from sam_edge.engine_choice import remember_fastest
+from sam_edge.zoo.table import named_models
 from sam_edge_benchmarks.compare import compare, compare_text
 from sam_edge_benchmarks.errors import BenchmarkError
-from sam_edge_benchmarks.models import BOX, IMAGE_SIZES, Model, find_models
+from sam_edge_benchmarks.models import BOX, Model, find_models
 from sam_edge_benchmarks.readme import readme_block, updated_readme
 from sam_edge_benchmarks.record import Record, read_record
 from sam_edge_benchmarks.report.markdown import markdown_report
@@ -79,7 +80,7 @@ def add_bench_commands(subparsers: Subparsers) -> None:
         "--model",
         action="append",
         metavar="MODEL",
-        help=f"a bundle's folder, {BOX} (the default), or {', '.join(IMAGE_SIZES)} with seeded "
+        help=f"a bundle's folder, {BOX} (the default), or {', '.join(named_models())} with seeded "
         "weights",
     )
     runner.add_argument("--subject", action="append", metavar="PATTERN", help="see below")

@@ -12,6 +12,7 @@ from typing import Any
 from sam_edge.bundle import read_spec
 from sam_edge.spec import ModelSpec
 from sam_edge.zoo import resolve
+from sam_edge.zoo.table import named_models
 from sam_edge_benchmarks.driver import Worker
 from sam_edge_benchmarks.errors import BenchmarkError
 from sam_edge_benchmarks.record import Facts
@@ -21,12 +22,6 @@ from sam_edge_runtimes.graph_file import sha256_file
 
 BOX = "box"
 """The name of the model in the box."""
-
-IMAGE_SIZES = {"vit_b": 1024, "vit_l": 1024, "vit_h": 1024, "mobile_sam": 1024, "nano": 384}
-"""What the variants were trained at, known here because a board has no torch to ask."""
-
-OFFICIAL = ("vit_b", "vit_l", "vit_h", "mobile_sam")
-"""Variants that have official code, which is then the reference."""
 
 
 @dataclass(slots=True)
@@ -149,19 +144,18 @@ def find_models(
     digest = None if checkpoint is None else sha256_file(checkpoint)
     models = []
     for name in names:
-        if name in IMAGE_SIZES:
+        if name in named_models():
             weights = digest or f"seeded:{seed}"
             if decoder_weights is not None:
                 weights += f"+decoder:{sha256_file(decoder_weights)[:16]}"
             models += [
                 Model(name, name, size, weights, seed, checkpoint, decoder_weights)
-                for size in image_sizes or [IMAGE_SIZES[name]]
+                for size in image_sizes or [named_models()[name].image_size]
             ]
             continue
         if name != BOX and not Path(name).is_dir():
-            raise BenchmarkError(
-                f"{name!r} is neither a bundle's folder nor one of {', '.join([BOX, *IMAGE_SIZES])}"
-            )
+            names = ", ".join([BOX, *named_models()])
+            raise BenchmarkError(f"{name!r} is neither a bundle's folder nor one of {names}")
         bundle = resolve(None if name == BOX else name)
         spec = read_spec(bundle)
         if digest is not None and digest != spec.source.sha256:

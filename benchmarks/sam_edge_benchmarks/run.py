@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.image import RgbImage, photo_sha256, read_image
+from sam_edge.zoo.table import named_models
 from sam_edge_benchmarks.driver import Worker
 from sam_edge_benchmarks.errors import BenchmarkError
 from sam_edge_benchmarks.machine import fingerprint, git_state, load_average, software
-from sam_edge_benchmarks.models import OFFICIAL, Model, describe_files
+from sam_edge_benchmarks.models import Model, describe_files
 from sam_edge_benchmarks.record import MAX_TEXT, Phase, Record, Result, Versus, write_record
 from sam_edge_benchmarks.subjects import Choice
 from sam_edge_benchmarks.work import Request, Settings, UnavailableError, Work
@@ -117,7 +118,8 @@ class _Runner:
         """Choose which float32 PyTorch the masks are compared with."""
         if not self.plan.reference or (model.spec is not None and model.checkpoint is None):
             return None
-        name = "official-torch" if model.variant in OFFICIAL else "ours-torch"
+        row = named_models().get(model.variant)
+        name = "official-torch" if row and row.official else "ours-torch"
         on_cpu = Choice(name, "cpu", "eager", "fp32")
         on_cuda = Choice(name, "cuda", "eager", "fp32")
         return on_cuda if on_cuda in choices and on_cpu not in choices else on_cpu

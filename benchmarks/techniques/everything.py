@@ -29,7 +29,7 @@ from sam_edge.automatic import SamAutomaticMaskGenerator
 from sam_edge.image import RgbImage, read_image
 from sam_edge.masks.quality import iou
 from sam_edge.photos import photos_in
-from sam_edge_benchmarks.subjects.nano import official_nano
+from sam_edge_benchmarks.subjects.official import official_nano
 from sam_edge_export.pipeline import export_bundle
 from sam_edge_runtimes import ENGINES
 

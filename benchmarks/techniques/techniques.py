@@ -422,10 +422,10 @@ def run_whole(request: dict[str, Any]) -> dict[str, Any]:
 def prepare(variant: str, work: Path) -> dict[str, str]:
     """Make the seeded checkpoint, the straight trace and our graphs, unless they are there."""
     from sam_edge_export import trace
-    from sam_edge_export.checkpoints import load_checkpoint
-    from sam_edge_export.checkpoints.seeded import seeded_checkpoint
+    from sam_edge_export.load import load_checkpoint
     from sam_edge_export.modules import tiny_vit
     from sam_edge_export.pipeline import export_bundle
+    from sam_edge_export.seeded import seeded_checkpoint
 
     checkpoint = work / f"seeded_{variant}.pth"
     if not checkpoint.exists():

@@ -20,7 +20,7 @@ from sam_edge.spec import DECODERS, FRAMES, PRECISIONS
 from sam_edge_runtimes import ENGINES
 
 if TYPE_CHECKING:
-    from sam_edge_export.fidelity import Fidelity
+    from sam_edge.fidelity import Fidelity
 
 EXPORT_EXAMPLES = """\
 examples:

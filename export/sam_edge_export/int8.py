@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sam_edge.fidelity import MASKS_ALONE, Fidelity, Truth
 from sam_edge.spec import IMAGE_ENCODER, ModelSpec
 from sam_edge_export import trace
-from sam_edge_export.fidelity import MASKS_ALONE, Fidelity, Truth
 from sam_edge_export.manifest import added, metadata, write_manifest
 from sam_edge_export.modules.sam import Sam
 from sam_edge_export.quantize.encoder import (

@@ -13,12 +13,13 @@ import torch
 
 from sam_edge._version import __version__
 from sam_edge.bundle import MANIFEST_NAME, manifest_text
+from sam_edge.checkpoints import source_sha256
 from sam_edge.files import write_text
 from sam_edge.spec import PROMPT_ENCODER_MASK_DECODER, GraphFile, ImageSpec, ModelSpec, Source
 from sam_edge.text import printable
+from sam_edge.zoo.table import named_models
 from sam_edge_export import trace
-from sam_edge_export.checkpoints import source_sha256
-from sam_edge_export.modules.sam import PIXEL_MEAN, PIXEL_STD, VARIANTS, Sam
+from sam_edge_export.modules.sam import Sam
 from sam_edge_runtimes.graph_file import sha256_file
 
 DECODER_STORED = {"int8": "int8-weights"}
@@ -27,10 +28,10 @@ DECODER_STORED = {"int8": "int8-weights"}
 
 def blank(sam: Sam, checkpoint: Path, precision: str, decoder: str) -> ModelSpec:
     """Return the manifest of a bundle that has no graphs yet."""
-    family = VARIANTS[sam.variant]
+    family = named_models()[sam.variant]
     return ModelSpec(
         variant=sam.variant,
-        image=ImageSpec(sam.image_size, PIXEL_MEAN, PIXEL_STD),
+        image=ImageSpec(sam.image_size, family.mean, family.std),
         precision=precision,
         decoder=decoder,
         opset=trace.OPSET,

@@ -7,17 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from sam_edge.bundle import MANIFEST_NAME, read_spec
+from sam_edge.checkpoints import CheckpointError
 from sam_edge.errors import ArgumentError, SamEdgeError
+from sam_edge.fidelity import Fidelity, truth_of
 from sam_edge.photos import photos_in
 from sam_edge.spec import DECODERS, FRAMES, PRECISIONS
+from sam_edge.staging import BUNDLE, SCRATCH, check_output, install, staging
 from sam_edge_export import trace
-from sam_edge_export.checkpoints import CheckpointError, load_checkpoint
-from sam_edge_export.fidelity import Fidelity, truth_of
 from sam_edge_export.int8 import Int8, recipes_for, write_int8
+from sam_edge_export.load import load_checkpoint
 from sam_edge_export.manifest import blank, with_graph, write_manifest
 from sam_edge_export.quantize.calibrate import calibration_photos
 from sam_edge_export.reference import reference_model
-from sam_edge_export.staging import BUNDLE, SCRATCH, check_output, install, staging
 from sam_edge_export.verify import installed_engines, measure, record, refuse_misses
 
 
@@ -44,7 +45,7 @@ def export_bundle(
     Args:
         checkpoint: the file.
         output: the bundle's directory. Written beside it and moved there when everything passed.
-        variant: a key of ``VARIANTS``, or ``auto``.
+        variant: a key of ``FAMILIES``, or ``auto``.
         image_size: None takes the checkpoint's own.
         precision: ``fp32``; ``fp16`` or ``int8-weights`` for weights stored in fewer bits, while
             the graphs still compute in float32; ``int8`` for an encoder whose products are

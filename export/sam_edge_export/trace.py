@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from sam_edge.errors import SamEdgeError
 from sam_edge.spec import IMAGE_ENCODER, PROMPT_ENCODER_MASK_DECODER, TensorInfo
+from sam_edge_export.fold import folded
 from sam_edge_export.modules.photo_frame import PhotoFrameEncoder
 from sam_edge_export.modules.sam import NativeDecoder, OfficialDecoder, Sam
 from sam_edge_export.quantize.products import store_as_int8
@@ -160,7 +161,7 @@ def traced(traceable: Traceable, directory: Path) -> onnx.ModelProto:
         # The tracer warns of every Python number it sees; the tests run other shapes instead.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            traceable.module.eval(),
+            folded(traceable.module.eval()),
             tuple(traceable.inputs.values()),
             f"{raw}/graph.onnx",
             input_names=list(traceable.inputs),

@@ -8,13 +8,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from sam_edge.bundle import MANIFEST_NAME, manifest_text, read_spec
+from sam_edge.checkpoints import source_sha256
 from sam_edge.errors import MissingDependencyError, SamEdgeError
+from sam_edge.fidelity import LIMITS, MASKS_ALONE, Fidelity, Truth, compare, truth_of
 from sam_edge.files import write_text
 from sam_edge.loading import load_model
 from sam_edge.photos import photos_in
 from sam_edge.spec import ModelSpec
-from sam_edge_export.checkpoints import load_checkpoint, source_sha256
-from sam_edge_export.fidelity import LIMITS, MASKS_ALONE, Fidelity, Truth, compare, truth_of
+from sam_edge_export.load import load_checkpoint
 from sam_edge_export.reference import reference_model
 from sam_edge_runtimes import ENGINES, engine_version
 

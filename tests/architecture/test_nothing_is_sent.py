@@ -33,7 +33,7 @@ EXPORT_AND_VERIFY = """
 import sys
 from pathlib import Path
 from sam_edge.cli import main
-from sam_edge_export.checkpoints.seeded import seeded_checkpoint
+from sam_edge_export.seeded import seeded_checkpoint
 checkpoint, bundle, photos = sys.argv[1:]
 seeded_checkpoint("nano", 256, 0, Path(checkpoint))
 export = ["export", checkpoint, "-o", bundle, "--image-size", "256", "--no-verify"]

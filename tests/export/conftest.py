@@ -10,8 +10,8 @@ import standins
 import torch
 from PIL import Image
 
-from sam_edge_export.checkpoints.seeded import seeded_checkpoint
 from sam_edge_export.pipeline import export_bundle
+from sam_edge_export.seeded import seeded_checkpoint
 
 standins.install()
 

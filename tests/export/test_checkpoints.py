@@ -7,10 +7,11 @@ import standins
 import torch
 from safetensors.torch import save_file
 
-from sam_edge_export.checkpoints import CheckpointError, load_checkpoint, source_sha256
-from sam_edge_export.checkpoints.seeded import seeded_state
+from sam_edge.checkpoints import CheckpointError, source_sha256
+from sam_edge_export.load import load_checkpoint
 from sam_edge_export.modules.sam import NativeDecoder
 from sam_edge_export.modules.tiny_vit import TinyViT
+from sam_edge_export.seeded import seeded_state
 
 
 def relative(value, truth):
@@ -206,5 +207,5 @@ def test_infinities_are_refused(tmp_path):
 def test_a_named_variant_that_does_not_fit_gets_one_line(nano_checkpoint):
     with pytest.raises(CheckpointError, match=r"is no vit_b: expected image_encoder\.pos_embed"):
         load_checkpoint(nano_checkpoint, "vit_b")
-    with pytest.raises(CheckpointError, match="'vit_g' is not one of vit_b, vit_l, vit_h"):
+    with pytest.raises(CheckpointError, match="'vit_g' is not one of nano, mobile_sam, vit_b"):
         load_checkpoint(nano_checkpoint, "vit_g")

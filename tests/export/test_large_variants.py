@@ -6,9 +6,9 @@ import torch
 
 import sam_edge
 from sam_edge.bundle import read_spec
-from sam_edge_export.checkpoints.seeded import seeded_checkpoint
-from sam_edge_export.fidelity import relative_l2
+from sam_edge.fidelity import relative_l2
 from sam_edge_export.pipeline import export_bundle
+from sam_edge_export.seeded import seeded_checkpoint
 
 ENGINES = ("onnxruntime", "openvino")
 

@@ -5,11 +5,11 @@ from functools import partial
 import pytest
 import torch
 
-from sam_edge_export.checkpoints.seeded import seeded_state
 from sam_edge_export.modules.image_encoder import ImageEncoderViT, query_chunks
 from sam_edge_export.modules.sam import NativeDecoder, OfficialDecoder, Sam
 from sam_edge_export.modules.tiny_vit import MBConv
 from sam_edge_export.modules.transformer import Attention
+from sam_edge_export.seeded import seeded_state
 
 
 def relative(value, truth):

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from sam_edge.bundle import read_spec
+from sam_edge.fidelity import relative_l2
 from sam_edge.spec import PROMPT_ENCODER_MASK_DECODER
-from sam_edge_export.checkpoints import load_checkpoint
-from sam_edge_export.fidelity import relative_l2
+from sam_edge_export.load import load_checkpoint
 from sam_edge_export.pipeline import export_bundle
 from sam_edge_runtimes import open_session
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import sam_edge
-from sam_edge_export.fidelity import relative_l2
+from sam_edge.fidelity import relative_l2
 
 ENGINES = ("onnxruntime", "openvino")
 SHAPES = ("landscape", "portrait", "square", "panorama", "one pixel thin", "tiny", "6000 pixels")

@@ -9,13 +9,14 @@ import torch
 
 import sam_edge
 from sam_edge.bundle import check_hashes, read_spec
+from sam_edge.checkpoints import CheckpointError
 from sam_edge.cli import main
 from sam_edge.prompts import Prompt
 from sam_edge.spec import Thresholds
 from sam_edge_export import trace
-from sam_edge_export.checkpoints import CheckpointError, load_checkpoint
-from sam_edge_export.checkpoints.seeded import seeded_state
+from sam_edge_export.load import load_checkpoint
 from sam_edge_export.pipeline import export_bundle
+from sam_edge_export.seeded import seeded_state
 from tests.sam_edge.known import NANO_CHECKPOINT
 
 ENGINES = ("onnxruntime", "openvino")

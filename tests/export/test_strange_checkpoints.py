@@ -22,7 +22,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from sam_edge_export.checkpoints import CheckpointError, load_checkpoint, source_sha256
+from sam_edge.checkpoints import CheckpointError, source_sha256
+from sam_edge_export.load import load_checkpoint
 
 ANCHOR = "mask_decoder.iou_token.weight"
 
@@ -477,7 +478,8 @@ def test_an_index_that_leaves_its_folder_is_refused(tmp_path, names):
 BOMBS = """
     import resource, struct, sys, zipfile
     from pathlib import Path
-    from sam_edge_export.checkpoints import CheckpointError, load_checkpoint
+    from sam_edge.checkpoints import CheckpointError
+    from sam_edge_export.load import load_checkpoint
 
     folder = Path(sys.argv[1])
     def tensor(shape, strides):

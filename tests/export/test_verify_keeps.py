@@ -11,8 +11,8 @@ from PIL import Image
 from sam_edge.bundle import read_spec
 from sam_edge.cli import main
 from sam_edge.errors import EngineError
+from sam_edge.fidelity import Fidelity, relative_l2
 from sam_edge_export import verify
-from sam_edge_export.fidelity import Fidelity, relative_l2
 from sam_edge_export.quantize import search
 
 

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from sam_edge import load_model
+from sam_edge.checkpoints import source_sha256
 from sam_edge.cli import main
 from sam_edge.zoo.table import named_models
-from sam_edge_export.checkpoints import source_sha256
 from tests.sam_edge.known import NANO_CHECKPOINT
 from tests.sam_edge.zoo.server import Behaviour, serving
 

@@ -315,8 +315,8 @@ def _checkpoints():
 
 
 def checkpoint(random, folder):
-    from sam_edge_export.checkpoints.load import official_tensors, read_tensors, read_values
-    from sam_edge_export.checkpoints.stored import StoredTensor
+    from sam_edge.checkpoints.stored import StoredTensor
+    from sam_edge.checkpoints.weights import official_tensors, read_tensors, read_values
 
     path = folder / random.choice(("x.pth", "x.safetensors"))
     path.write_bytes(mutated_bytes(random, random.choice(_checkpoints()), _checkpoints()))

@@ -35,7 +35,7 @@ def model(checkpoint, tmp_path_factory):
 @pytest.fixture(scope="module")
 def official(checkpoint):
     """The official generator around nano's encoder and the official decoder."""
-    from sam_edge_benchmarks.subjects.nano import official_nano
+    from sam_edge_benchmarks.subjects.official import official_nano
 
     sam = official_nano(checkpoint)
     from segment_anything import SamAutomaticMaskGenerator as Official

@@ -31,8 +31,10 @@ def load(request: Request) -> ModelSubject:
 
     from sam_edge.model import Model
     from sam_edge.spec import ROLES, ImageSpec, ModelSpec, Source
-    from sam_edge_export.modules.sam import PIXEL_MEAN, PIXEL_STD, NativeDecoder, Sam
+    from sam_edge.zoo.table import named_models
+    from sam_edge_export.modules.sam import NativeDecoder, Sam
 
+    family = named_models()[request.variant]
     device = TorchDevice(request)
     sam = Sam(request.variant, request.image_size)
     sam.load_state_dict(torch.load(request.model, map_location="cpu", weights_only=True))
@@ -40,7 +42,7 @@ def load(request: Request) -> ModelSubject:
     decoder = TorchSession(device, NativeDecoder(sam), ("low_res_masks", "iou_predictions"))
     spec = ModelSpec(
         variant=request.variant,
-        image=ImageSpec(request.image_size, PIXEL_MEAN, PIXEL_STD),
+        image=ImageSpec(request.image_size, family.mean, family.std),
         precision="fp32",
         decoder="native",
         opset=0,
@@ -91,8 +93,8 @@ def prepare(arguments: dict[str, Any]) -> str:
 
     if arguments["checkpoint"] is None:
         standins.install_safetensors()
-    from sam_edge_export.checkpoints.load import load_checkpoint
-    from sam_edge_export.checkpoints.seeded import seeded_checkpoint
+    from sam_edge_export.load import load_checkpoint
+    from sam_edge_export.seeded import seeded_checkpoint
 
     output = Path(arguments["output"])
     partial = output.with_suffix(".partial")

@@ -1,65 +1,14 @@
-"""The families of models, and their two exportable halves."""
+"""A whole model, and its two exportable halves."""
 
 from __future__ import annotations
-
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sam_edge.spec import OFFICIAL_THRESHOLDS, Thresholds
-from sam_edge_export.modules.image_encoder import ImageEncoderViT
+from sam_edge_export.families import FAMILIES
 from sam_edge_export.modules.mask_decoder import MaskDecoder
-from sam_edge_export.modules.nano_encoder import NanoEncoder
 from sam_edge_export.modules.prompt_encoder import PromptEncoder
-from sam_edge_export.modules.tiny_vit import TinyViT
-
-PIXEL_MEAN = (123.675, 116.28, 103.53)
-PIXEL_STD = (58.395, 57.12, 57.375)
-
-
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """What sets a family apart: its encoder.
-
-    Attributes:
-        build_encoder: image size -> a module ``[B, 3, S, S]`` -> ``[B, 256, S/16, S/16]``.
-        image_size: what its checkpoints were trained at.
-        licence: of its published weights.
-        everything: what "everything" keeps.
-    """
-
-    build_encoder: Callable[[int], nn.Module]
-    image_size: int
-    licence: str
-    everything: Thresholds = OFFICIAL_THRESHOLDS
-
-
-def _vit(width: int, depth: int, heads: int, global_blocks: tuple[int, ...]) -> Variant:
-    return Variant(
-        lambda image_size: ImageEncoderViT(image_size, width, depth, heads, global_blocks),
-        image_size=1024,
-        licence="Apache-2.0",
-    )
-
-
-VARIANTS: Mapping[str, Variant] = {
-    # segment_anything/build_sam.py
-    "vit_b": _vit(768, 12, 12, (2, 5, 8, 11)),
-    "vit_l": _vit(1024, 24, 16, (5, 11, 17, 23)),
-    "vit_h": _vit(1280, 32, 16, (7, 15, 23, 31)),
-    # mobile_sam/build_sam.py
-    "mobile_sam": Variant(TinyViT, image_size=1024, licence="Apache-2.0"),
-    # docs/nano.md
-    "nano": Variant(
-        lambda image_size: NanoEncoder(),
-        image_size=384,
-        licence="Apache-2.0",
-        everything=Thresholds(pred_iou_thresh=0.4, stability_score_thresh=0.3),
-    ),
-}
 
 
 class Sam(nn.Module):
@@ -69,7 +18,7 @@ class Sam(nn.Module):
         super().__init__()
         self.variant = variant
         self.image_size = image_size
-        self.image_encoder = VARIANTS[variant].build_encoder(image_size)
+        self.image_encoder = FAMILIES[variant].build_encoder(image_size)
         self.prompt_encoder = PromptEncoder()
         self.mask_decoder = MaskDecoder()
 

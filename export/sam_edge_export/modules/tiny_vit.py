@@ -80,7 +80,7 @@ class MBConv(nn.Module):
     def _depthwise(self, x: Tensor) -> Tensor:
         """Convolve rows that have their neighbours already: padded at the sides only."""
         conv, norm = self.conv2.c, self.conv2.bn
-        out: Tensor = norm(F.conv2d(x, conv.weight, padding=(0, 1), groups=conv.groups))
+        out: Tensor = norm(F.conv2d(x, conv.weight, conv.bias, padding=(0, 1), groups=conv.groups))
         return out
 
 

@@ -16,10 +16,10 @@ import onnx
 from numpy.typing import NDArray
 
 from sam_edge.errors import ArgumentError, SamEdgeError
+from sam_edge.fidelity import relative_l2
 from sam_edge.image import preprocess
 from sam_edge.spec import ModelSpec
 from sam_edge_export import trace
-from sam_edge_export.fidelity import relative_l2
 from sam_edge_export.quantize.calibrate import fingerprint, measure_ranges
 from sam_edge_export.quantize.equalize import equalize
 from sam_edge_export.quantize.recipes import RECIPES, Ranges, Recipe, candidates, quantize

@@ -1,9 +1,4 @@
-"""Move the size of outlier channels from activations into the matrices that follow. Exact.
-
-One scale for a whole tensor suffers from channels that are far larger than the others, which
-trained ViTs have. Where a LayerNorm feeds a product, its gains say which these are, without data.
-Source of the idea: Xiao et al., "SmoothQuant" (2023), section 4.1, there with measured activations.
-"""
+"""Move the size of outlier channels from activations into the matrices that follow. Exact."""
 
 from __future__ import annotations
 
@@ -13,6 +8,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from sam_edge.filling.arithmetic import equalizing_factors
 from sam_edge_export.quantize.products import readers_of
 
 
@@ -36,11 +32,8 @@ def equalize(graph: onnx.ModelProto) -> int:
         parameters = [tensors[name] for name in own]
         gain, bias = (numpy_helper.to_array(tensor) for tensor in parameters)
         rows = [numpy_helper.to_array(matrix) for matrix in matrices]
-        # A normalised channel is seldom over 3: this is how large it gets after gain and bias.
-        size = 3 * np.abs(gain) + np.abs(bias)
-        weight = np.max([np.abs(matrix).max(1) for matrix in rows], 0)
-        factor = np.sqrt(np.maximum(size, 1e-5) / np.maximum(weight, 1e-5))
-        factor = (factor / np.exp(np.log(factor).mean())).astype(np.float32)
+        peaks = np.max([np.abs(matrix).max(1) for matrix in rows], 0)
+        factor = equalizing_factors(gain, bias, peaks)
         for tensor, value in zip(parameters, (gain, bias), strict=True):
             tensor.CopyFrom(numpy_helper.from_array(value / factor, tensor.name))
         for matrix, value in zip(matrices, rows, strict=True):

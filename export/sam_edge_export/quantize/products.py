@@ -9,11 +9,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from sam_edge.filling.arithmetic import integers_along
 from sam_edge_runtimes import Float32
-
-LARGEST = {8: 127, 7: 63}
-"""The largest weight by bits. With 7, a sum of two products, 2 x 255 x 63, fits 16 bits: that is
-what x86 without VNNI adds up in, and where it would saturate with 8 (``vpmaddubsw``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,40 +67,18 @@ def readers_of(graph: onnx.ModelProto) -> dict[str, list[onnx.NodeProto]]:
     return readers
 
 
-def integer_columns(matrix: Float32, bits: int = 8) -> tuple[NDArray[np.int8], Float32]:
-    """Round a matrix to integers, each column with a scale of its own.
-
-    Args:
-        matrix: ``(rows, columns)``.
-        bits: 8, or 7 for processors that saturate; see ``LARGEST``.
-
-    Returns:
-        ``(rows, columns)`` int8, symmetric, and ``(columns,)`` float32; their product is within
-        half a scale of the matrix.
-
-    >>> integer_columns(np.float32([[1, 0], [-0.5, 0]]))[0].tolist()
-    [[127, 0], [-64, 0]]
-    """
-    largest = np.abs(matrix).max(0)
-    scale = np.where(largest > 0, largest, 1).astype(np.float32) / np.float32(LARGEST[bits])
-    return np.rint(matrix / scale).astype(np.int8), scale
-
-
 def integer_weights(tensor: onnx.TensorProto, bits: int = 8) -> tuple[NDArray[np.int8], Float32]:
     """Round a product's weights, each output channel with a scale of its own.
 
     Args:
         tensor: ``(inputs, outputs)`` of a linear, ``(outputs, inputs, h, w)`` of a convolution.
-        bits: as in ``integer_columns``.
+        bits: 8, or 7 for processors that saturate.
 
     Returns:
         int8 in the tensor's shape, and ``(outputs,)`` float32.
     """
     values = numpy_helper.to_array(tensor)
-    if values.ndim == 2:
-        return integer_columns(values, bits)
-    columns, scale = integer_columns(values.reshape(len(values), -1).T, bits)
-    return np.ascontiguousarray(columns.T).reshape(values.shape), scale
+    return integers_along(values, -1 if values.ndim == 2 else 0, bits)
 
 
 def store_as_int8(graph: onnx.ModelProto) -> None:
@@ -117,9 +92,7 @@ def store_as_int8(graph: onnx.ModelProto) -> None:
     for name, axis in _weights_in_front(graph).items():
         tensor = tensors[name]
         values = numpy_helper.to_array(tensor)
-        moved = np.moveaxis(values, axis, -1)
-        integers, scale = integer_columns(moved.reshape(-1, moved.shape[-1]))
-        integers = np.ascontiguousarray(np.moveaxis(integers.reshape(moved.shape), -1, axis))
+        integers, scale = integers_along(values, axis)
         shape = [1] * values.ndim
         shape[axis] = -1
         tensor.CopyFrom(numpy_helper.from_array(integers, f"{name}_s8"))

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from sam_edge.fidelity import MASKS_ALONE, truth_of
 from sam_edge.files import json_text, replacing, write_text
 from sam_edge.photos import photos_in
 from sam_edge.spec import IMAGE_ENCODER
 from sam_edge_export import trace
-from sam_edge_export.checkpoints import load_checkpoint
-from sam_edge_export.fidelity import MASKS_ALONE, truth_of
+from sam_edge_export.load import load_checkpoint
 from sam_edge_export.manifest import added, blank, with_graph, write_manifest
 from sam_edge_export.quantize.calibrate import calibration_photos
 from sam_edge_export.quantize.encoder import machine, source, write_encoder

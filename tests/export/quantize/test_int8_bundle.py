@@ -152,7 +152,7 @@ def test_weights_stored_in_8_bits_are_smaller_than_half_and_run_anywhere(nano_ch
 
 def test_the_most_sensitive_products_are_found_and_stay_float(nano_checkpoint, tmp_path):
     from sam_edge_export import trace
-    from sam_edge_export.checkpoints import load_checkpoint
+    from sam_edge_export.load import load_checkpoint
     from sam_edge_export.manifest import blank
     from sam_edge_export.quantize.calibrate import dead_leaves
     from sam_edge_export.quantize.recipes import candidates

@@ -5,15 +5,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from sam_edge_export.fidelity import relative_l2
+from sam_edge.fidelity import relative_l2
+from sam_edge.filling.arithmetic import LARGEST, integer_columns
 from sam_edge_export.quantize.equalize import equalize
-from sam_edge_export.quantize.products import (
-    LARGEST,
-    integer_columns,
-    integer_weights,
-    products,
-    store_as_int8,
-)
+from sam_edge_export.quantize.products import integer_weights, products, store_as_int8
 from sam_edge_export.quantize.recipes import RECIPES, grid, quantize, tensors_to_range
 from sam_edge_runtimes import open_session
 

@@ -186,6 +186,6 @@ def test_a_damaged_table_is_one_line(table, text):
 
 
 def test_a_table_with_a_byte_order_mark_reads(table):
-    row = {"title": "small", "licence": "MIT"}
+    row = {"title": "small", "licence": "MIT", "image_size": 64, "encoder": {"tensor": "x"}}
     table.write_text(json.dumps({"tiny": row}), "utf-8-sig")
     assert named_models()["tiny"].title == "small"

@@ -29,7 +29,8 @@ def cache(tmp_path, monkeypatch):
 @pytest.fixture
 def table(tmp_path, monkeypatch):
     """A table of two small files, each with its own official address."""
-    row = {"title": "small", "licence": "MIT", "size": len(CONTENT)}
+    row = {"title": "small", "licence": "MIT", "image_size": 64, "encoder": {"tensor": "x"}}
+    row["size"] = len(CONTENT)
     rows = {
         "tiny": {**row, "url": f"{NOBODY}/tiny.pth", "sha256": hashlib.sha256(CONTENT).hexdigest()},
         "unhashed": {**row, "url": f"{NOBODY}/unhashed.pth", "sha256": None},

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sam_edge.embedding import ImageEmbedding
 from sam_edge.errors import ImageError, SamEdgeError
 from sam_edge.image import resized_shape
+from sam_edge.masks.quality import iou
 from sam_edge.model import Model
 from sam_edge.photos import Photo
 from sam_edge.prompts import Prompt
@@ -210,7 +211,7 @@ def compare(
             score_errors.append(float(np.abs(one.scores - other.scores).max()))
             equal += int(np.count_nonzero(one.masks == other.masks))
             total += one.masks.size
-            ious += [mask_iou(a, b) for a, b in zip(one.masks, other.masks, strict=True)]
+            ious += [iou(a, b) for a, b in zip(one.masks, other.masks, strict=True)]
     return Fidelity(
         engine=candidate.engine,
         engine_version=engine_version,
@@ -257,15 +258,3 @@ def relative_l2(value: NDArray[np.float32], truth: NDArray[np.float32]) -> float
     if size == 0:
         return math.inf if error else 0.0
     return error / size
-
-
-def mask_iou(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
-    """Return the IoU of two masks; two empty ones agree fully.
-
-    >>> mask_iou(np.array([True, False]), np.array([True, True]))
-    0.5
-    >>> mask_iou(np.zeros(3, bool), np.zeros(3, bool))
-    1.0
-    """
-    union = int(np.count_nonzero(one | other))
-    return int(np.count_nonzero(one & other)) / union if union else 1.0

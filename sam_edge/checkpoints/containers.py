@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_edge_export.checkpoints.errors import CheckpointError
-from sam_edge_export.checkpoints.safetensors_file import looks_like_safetensors, read_safetensors
-from sam_edge_export.checkpoints.stored import Contents, Leaf, StoredTensor, Unread, shown
-from sam_edge_export.checkpoints.torch_file import read_legacy, read_zip
+from sam_edge.checkpoints.errors import CheckpointError
+from sam_edge.checkpoints.safetensors_file import looks_like_safetensors, read_safetensors
+from sam_edge.checkpoints.stored import Contents, Leaf, StoredTensor, Unread, shown
+from sam_edge.checkpoints.torch_file import read_legacy, read_zip
 
 DEEPEST_WRAPPER = 16
 """Dictionaries within dictionaries that are looked into; the deepest that were seen had four."""

@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_edge.errors import JsonFileError
-from sam_edge.files import parse_json
-from sam_edge_export.checkpoints.stored import (
+from sam_edge.checkpoints.stored import (
     NUMPY_TYPES,
     Contents,
     Storage,
@@ -22,6 +20,8 @@ from sam_edge_export.checkpoints.stored import (
     contiguous,
     shown,
 )
+from sam_edge.errors import JsonFileError
+from sam_edge.files import parse_json
 
 LARGEST_HEADER = 16 * 2**20
 """Bytes; ViT-H's has 60 kB. JSON takes up to twenty times its size in memory."""

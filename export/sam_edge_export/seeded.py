@@ -17,7 +17,7 @@ def seeded_state(variant: str, image_size: int, seed: int) -> dict[str, Tensor]:
     """Return random weights whose activations stay in the range that trained ones have.
 
     Args:
-        variant: a key of ``VARIANTS``.
+        variant: a key of ``FAMILIES``.
         image_size: in pixels.
         seed: the same seed gives the same weights.
     """
@@ -52,7 +52,7 @@ def seeded_checkpoint(
     """Write a checkpoint of seeded weights.
 
     Args:
-        variant: a key of ``VARIANTS``.
+        variant: a key of ``FAMILIES``.
         image_size: in pixels.
         seed: for the random weights.
         path: the ``.pth`` to write.

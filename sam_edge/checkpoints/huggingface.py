@@ -9,12 +9,12 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PureWindowsPath
 
+from sam_edge.checkpoints.containers import read_file
+from sam_edge.checkpoints.errors import CheckpointError
+from sam_edge.checkpoints.stored import Contents, Leaf, shown
 from sam_edge.errors import JsonFileError
 from sam_edge.files import read_json
 from sam_edge.text import is_printable
-from sam_edge_export.checkpoints.containers import read_file
-from sam_edge_export.checkpoints.errors import CheckpointError
-from sam_edge_export.checkpoints.stored import Contents, Leaf, shown
 
 WEIGHTS = (
     ("model.safetensors", "model.safetensors.index.json"),

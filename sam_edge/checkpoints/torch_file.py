@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_edge_export.checkpoints.stored import NUMPY_TYPES, Storage, StoredTensor, Unread, shown
+from sam_edge.checkpoints.stored import NUMPY_TYPES, Storage, StoredTensor, Unread, shown
 
 LARGEST_PICKLE = 64 * 2**20
 """Bytes; ViT-H's has 150 kB, with an optimiser's state three times that."""
