@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping
@@ -248,7 +249,8 @@ def store_as_half(graph: onnx.ModelProto) -> None:
     """
     casts = []
     for tensor in graph.graph.initializer:
-        small = len(tensor.raw_data) < 4096 or len(tensor.dims) < 2
+        row = max(tensor.dims, default=1) == math.prod(tensor.dims)
+        small = row or len(tensor.raw_data) < 4096
         if tensor.data_type != onnx.TensorProto.FLOAT or small:
             continue
         values = onnx.numpy_helper.to_array(tensor)

@@ -87,18 +87,27 @@ def _locations(data: mmap) -> Iterator[str]:
     while waiting:
         message, start, stop = waiting.pop()
         if message == "external":
-            entry = {number: data[first:last] for number, first, last in _fields(data, start, stop)}
+            entry = {number: data[first:last] for number, first, last in fields(data, start, stop)}
             if entry.get(1) == KEY:
                 yield entry.get(2, b"").decode("utf-8")
             continue
         children = CHILDREN[message]
-        for number, first, last in _fields(data, start, stop):
+        for number, first, last in fields(data, start, stop):
             if number in children:
                 waiting.append((children[number], first, last))
 
 
-def _fields(data: mmap, at: int, stop: int) -> Iterator[tuple[int, int, int]]:
-    """Yield number, start and end of each field with a length; skip the others."""
+def fields(data: mmap | bytes, at: int, stop: int) -> Iterator[tuple[int, int, int]]:
+    """Yield number, start and end of each field of a message that has a length; skip the others.
+
+    Args:
+        data: protocol buffers.
+        at: where the message begins.
+        stop: where it ends.
+
+    Raises:
+        ValueError: if it is damaged.
+    """
     while at < stop:
         tag, at = _varint(data, at, stop)
         kind = tag & 7
@@ -116,7 +125,7 @@ def _fields(data: mmap, at: int, stop: int) -> Iterator[tuple[int, int, int]]:
             raise ValueError(f"byte {at} begins a field of kind {kind}")
 
 
-def _varint(data: mmap, at: int, stop: int) -> tuple[int, int]:
+def _varint(data: mmap | bytes, at: int, stop: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 70, 7):
         if at >= stop:

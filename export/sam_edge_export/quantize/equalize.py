@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -12,34 +13,54 @@ from sam_edge.filling.arithmetic import equalizing_factors
 from sam_edge_export.quantize.products import readers_of
 
 
-def equalize(graph: onnx.ModelProto) -> int:
-    """Move the size of LayerNorm's channels halfway into the matrices that follow, in place.
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A LayerNorm and the matrices behind it, by the names of their initializers."""
 
-    Returns:
-        How many LayerNorms were changed: those whose every reader is a product with a constant
-        matrix, directly or through operators that leave channels alone.
+    gain: str
+    bias: str
+    matrices: tuple[str, ...]
+
+
+def groups(graph: onnx.ModelProto) -> list[Group]:
+    """Return the LayerNorms whose every reader is a product with a constant matrix.
+
+    Directly, or through operators that leave channels alone.
     """
     tensors = {tensor.name: tensor for tensor in graph.graph.initializer}
     readers = readers_of(graph)
-    count = 0
+    found = []
     for norm in graph.graph.node:
         if norm.op_type != "LayerNormalization" or len(norm.input) < 3:
             continue
         matrices = _matrices_after(norm.output[0], readers, tensors)
         own = [name for name in norm.input[1:3] if name in tensors and len(readers[name]) == 1]
-        if not matrices or len(own) < 2:
-            continue
-        parameters = [tensors[name] for name in own]
-        gain, bias = (numpy_helper.to_array(tensor) for tensor in parameters)
-        rows = [numpy_helper.to_array(matrix) for matrix in matrices]
+        if matrices and len(own) == 2:
+            found.append(Group(own[0], own[1], tuple(matrix.name for matrix in matrices)))
+    return found
+
+
+def equalize(graph: onnx.ModelProto) -> int:
+    """Move the size of LayerNorm's channels halfway into the matrices that follow, in place.
+
+    Returns:
+        How many LayerNorms were changed.
+    """
+    tensors = {tensor.name: tensor for tensor in graph.graph.initializer}
+    found = groups(graph)
+    for group in found:
+        gain, bias = (numpy_helper.to_array(tensors[name]) for name in (group.gain, group.bias))
+        rows = [numpy_helper.to_array(tensors[name]) for name in group.matrices]
         peaks = np.max([np.abs(matrix).max(1) for matrix in rows], 0)
         factor = equalizing_factors(gain, bias, peaks)
-        for tensor, value in zip(parameters, (gain, bias), strict=True):
-            tensor.CopyFrom(numpy_helper.from_array(value / factor, tensor.name))
-        for matrix, value in zip(matrices, rows, strict=True):
-            matrix.CopyFrom(numpy_helper.from_array(value * factor[:, None], matrix.name))
-        count += 1
-    return count
+        changed = {group.gain: gain / factor, group.bias: bias / factor}
+        changed |= {
+            name: matrix * factor[:, None]
+            for name, matrix in zip(group.matrices, rows, strict=True)
+        }
+        for name, values in changed.items():
+            tensors[name].CopyFrom(numpy_helper.from_array(values, name))
+    return len(found)
 
 
 def _matrices_after(

@@ -1,0 +1,247 @@
+"""A template: a graph's file with its weights cut out, and a recipe for each hole.
+
+Templates are made by ``sam_edge_export.template`` (``make templates``) and lie in ``templates/``, a
+compressed file for all precisions of one graph at one image size. The bytes between holes are
+copied as they are, so nothing here knows protocol buffers.
+
+A file of templates is one line of JSON and then bytes: each template's text, and the picked places
+of its recipes as int32.
+"""
+
+from __future__ import annotations
+
+import json
+import lzma
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from sam_edge.errors import SamEdgeError
+from sam_edge.filling.recipes import Norm, Recipe, View
+from sam_edge.spec import IMAGE_ENCODER, PROMPT_ENCODER_MASK_DECODER, TensorInfo
+
+FOLDER = files("sam_edge.filling") / "templates"
+
+Piece: TypeAlias = int | Recipe
+"""So many bytes of the text, or a hole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """One graph without its weights.
+
+    Attributes:
+        role: as in the manifest, as are the next two and the tensors.
+        engines: the engines that it is for, empty for any.
+        precision: what its weights are stored as.
+        opset: ONNX opset.
+        exporter: versions of what made it, name -> version.
+        inputs: in the graph's order.
+        outputs: in the graph's order.
+        weights: the checkpoint's tensors that it needs: official name -> shape.
+        folds: a convolution's name -> that of the BatchNorm behind it.
+        norms: those that recipes name.
+        files: its files, the graph first: ending of the name -> pieces.
+        text: the bytes between holes, of all files in turn.
+    """
+
+    role: str
+    engines: tuple[str, ...]
+    precision: str
+    opset: int
+    exporter: Mapping[str, str]
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    weights: Mapping[str, tuple[int, ...]]
+    folds: Mapping[str, str]
+    norms: tuple[Norm, ...]
+    files: Mapping[str, tuple[Piece, ...]]
+    text: bytes
+
+
+def encoder_file(variant: str, image_size: int) -> str:
+    """Return the name of the file with a variant's encoders."""
+    return f"{variant}-{image_size}.xz"
+
+
+DECODER_FILE = "decoder.xz"
+"""One decoder serves every variant and image size."""
+
+
+@cache
+def sizes() -> Mapping[str, tuple[int, ...]]:
+    """Return the image sizes that there are templates for, by variant."""
+    found: dict[str, list[int]] = {}
+    for entry in FOLDER.iterdir():
+        variant, dash, size = entry.name.removesuffix(".xz").rpartition("-")
+        if dash:
+            found.setdefault(variant, []).append(int(size))
+    return {variant: tuple(sorted(numbers)) for variant, numbers in found.items()}
+
+
+def templates(variant: str, image_size: int) -> list[Template]:
+    """Return every template for a variant at an image size, encoders and decoders.
+
+    Raises:
+        SamEdgeError: if there are none.
+    """
+    known = sizes().get(variant, ())
+    if image_size not in known:
+        there = f"for {variant} at {' and '.join(map(str, known))}" if known else "none of its own"
+        raise SamEdgeError(
+            f"{variant} at {image_size} px needs the exporter (there are templates {there} px); "
+            "run: pip install 'sam-edge[export]'"
+        )
+    names = (encoder_file(variant, image_size), DECODER_FILE)
+    return [template for name in names for template in unpacked((FOLDER / name).read_bytes())]
+
+
+def select(
+    found: Sequence[Template], role: str, precision: str, engine: str | None = None
+) -> Template:
+    """Return the template for a role in a precision, an engine's own where it has one.
+
+    Raises:
+        SamEdgeError: if there is none.
+    """
+    fitting = [each for each in found if (each.role, each.precision) == (role, precision)]
+    for template in fitting:
+        if not template.engines or engine in template.engines:
+            return template
+    whom = f" for {engine}" if engine else ""
+    raise SamEdgeError(
+        f"there is no template of the {role} in {precision}{whom}; "
+        "run: pip install 'sam-edge[export]'"
+    )
+
+
+def packed(contents: Sequence[Template]) -> bytes:
+    """Return templates as the bytes of a file."""
+    blobs: list[bytes] = []
+    head = json.dumps([_entry(template, blobs) for template in contents], separators=(",", ":"))
+    data = head.encode() + b"\n" + b"".join(blobs)
+    # Pinned filters: another default would be other bytes for the same templates.
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME}]
+    return lzma.compress(data, lzma.FORMAT_XZ, lzma.CHECK_CRC64, filters=filters)
+
+
+def unpacked(data: bytes) -> list[Template]:
+    """Return the templates in the bytes of a file."""
+    head, _, body = lzma.decompress(data).partition(b"\n")
+    reader = _Reader(body)
+    return [_template(entry, reader) for entry in json.loads(head)]
+
+
+class _Reader:
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self._at = 0
+
+    def take(self, size: int) -> bytes:
+        self._at += size
+        return self._body[self._at - size : self._at]
+
+
+def _entry(template: Template, blobs: list[bytes]) -> dict[str, Any]:
+    """Return a template as JSON, in the order in which ``_template`` reads its bytes."""
+    blobs.append(template.text)
+    places = {name: number for number, name in enumerate(_names(template))}
+    return {
+        "role": template.role,
+        "engines": template.engines,
+        "precision": template.precision,
+        "opset": template.opset,
+        "exporter": template.exporter,
+        "inputs": [_tensor_entry(tensor) for tensor in template.inputs],
+        "outputs": [_tensor_entry(tensor) for tensor in template.outputs],
+        "weights": template.weights,
+        "folds": template.folds,
+        "text": len(template.text),
+        "norms": [
+            [_view_entry(view, places, blobs) for view in (norm.gain, norm.bias, *norm.matrices)]
+            for norm in template.norms
+        ],
+        "files": {
+            ending: [
+                piece if isinstance(piece, int) else _recipe_entry(piece, places, blobs)
+                for piece in pieces
+            ]
+            for ending, pieces in template.files.items()
+        },
+    }
+
+
+def _names(template: Template) -> Iterator[str]:
+    """Name every tensor that a view can have for a source; its number stands for it."""
+    yield from template.weights
+    for layer in template.folds:
+        yield f"{layer}.bias"
+
+
+def _tensor_entry(tensor: TensorInfo) -> list[Any]:
+    return [tensor.name, tensor.dtype, tensor.shape]
+
+
+def _view_entry(view: View, places: Mapping[str, int], blobs: list[bytes]) -> list[Any]:
+    sources = [places[name] for name in view.sources]
+    if view.picked is None:
+        return [sources, view.shape, view.start, view.sides, view.strides]
+    blobs.append(view.picked.astype("<i4").tobytes())
+    return [sources, view.shape]
+
+
+def _recipe_entry(recipe: Recipe, places: Mapping[str, int], blobs: list[bytes]) -> list[Any]:
+    view = _view_entry(recipe.view, places, blobs)
+    return [view, recipe.form, recipe.axis, recipe.norm, recipe.divided]
+
+
+def _template(entry: Mapping[str, Any], reader: _Reader) -> Template:
+    text = reader.take(entry["text"])
+    weights = {name: tuple(shape) for name, shape in entry["weights"].items()}
+    names = [*weights, *(f"{layer}.bias" for layer in entry["folds"])]
+
+    def view(values: list[Any]) -> View:
+        sources, shape, *strided = values
+        named, sides = tuple(names[number] for number in sources), tuple(shape)
+        if strided:
+            start, taken, strides = strided
+            return View(named, sides, start, tuple(taken), tuple(strides))
+        places = np.frombuffer(reader.take(4 * int(np.prod(sides))), "<i4").astype(np.int32)
+        return View(named, sides, picked=places)
+
+    def norm(values: list[Any]) -> Norm:
+        gain, bias, *matrices = map(view, values)
+        return Norm(gain, bias, tuple(matrices))
+
+    def piece(value: int | list[Any]) -> Piece:
+        if isinstance(value, int):
+            return value
+        first, *others = value
+        return Recipe(view(first), *others)
+
+    return Template(
+        entry["role"],
+        tuple(entry["engines"]),
+        entry["precision"],
+        entry["opset"],
+        entry["exporter"],
+        tuple(TensorInfo(name, dtype, tuple(shape)) for name, dtype, shape in entry["inputs"]),
+        tuple(TensorInfo(name, dtype, tuple(shape)) for name, dtype, shape in entry["outputs"]),
+        weights,
+        entry["folds"],
+        tuple(map(norm, entry["norms"])),
+        {ending: tuple(map(piece, pieces)) for ending, pieces in entry["files"].items()},
+        text,
+    )
+
+
+def weights_needed(found: Sequence[Template]) -> dict[str, tuple[int, ...]]:
+    """Return what a checkpoint must have for an encoder and a decoder: official name -> shape."""
+    needed: dict[str, tuple[int, ...]] = {}
+    for role in (IMAGE_ENCODER, PROMPT_ENCODER_MASK_DECODER):
+        needed |= next(each.weights for each in found if each.role == role)
+    return needed
