@@ -1,4 +1,4 @@
-"""How faithful a bundle is: the same photos and prompts through PyTorch and through an engine."""
+"""How faithful a bundle is: the same photos and prompts through it and through a float32 model."""
 
 from __future__ import annotations
 
@@ -24,16 +24,18 @@ from sam_edge.spec import ModelSpec
 
 logger = logging.getLogger("sam_edge")
 
+PYTORCH = "float32 PyTorch"
+
 
 @dataclass(frozen=True, slots=True)
 class Fidelity:
-    """What was measured of one engine against float32 PyTorch.
+    """What was measured of a bundle on one engine.
 
     Attributes:
         engine: its name.
         engine_version: its version.
         precision: of the bundle.
-        frame: of the bundle. PyTorch always encodes the whole square.
+        frame: of the bundle. The reference always encodes the whole square.
         photos: how many.
         prompts: how many, over all photos.
         embedding_rel_l2: relative L2 error of the embedding, the worst photo's.
@@ -42,6 +44,7 @@ class Fidelity:
         mask_iou_mean: mean IoU of the masks; two empty masks count 1.
         mask_iou_p05: its 5th percentile.
         score_max_error: largest difference of a predicted IoU.
+        reference: what was compared with.
     """
 
     engine: str
@@ -56,6 +59,7 @@ class Fidelity:
     mask_iou_mean: float
     mask_iou_p05: float
     score_max_error: float
+    reference: str = PYTORCH
 
     def record(self) -> dict[str, Any]:
         """Return the manifest's entry. What is not finite, which no limit allows, is None: JSON."""
@@ -90,17 +94,19 @@ class Limits:
 
 @dataclass(frozen=True)
 class Truth:
-    """What bundles are compared with: float32 PyTorch, and its embeddings of the photos.
+    """What bundles are compared with: a float32 model, and its embeddings of the photos.
 
     Attributes:
-        model: PyTorch.
+        model: the float32 model.
         photos: the files.
         embeddings: one a photo, 4 MiB each at 1024 pixels.
+        reference: what the model is, for messages and the manifest.
     """
 
     model: Model
     photos: tuple[Path, ...]
     embeddings: tuple[ImageEmbedding, ...]
+    reference: str = PYTORCH
 
 
 def truth_of(
@@ -108,15 +114,17 @@ def truth_of(
     photos: Sequence[Path],
     spec: ModelSpec,
     progress: Callable[[str], None] = lambda _: None,
+    reference: str = PYTORCH,
 ) -> Truth:
-    """Encode the photos with PyTorch, once for every engine that is compared.
+    """Encode the photos with a float32 model, once for every bundle that is compared.
 
     Args:
-        model: PyTorch.
+        model: the float32 model.
         photos: the files.
         spec: of the bundle. One of photo frames is not asked about photos that fill the square,
             where nothing is left out.
         progress: told what is being done.
+        reference: as in ``Truth``.
 
     Returns:
         The truth on those photos that can be read. The log names the others.
@@ -137,7 +145,7 @@ def truth_of(
         shape = spec.frame_shape(resized_shape(height, width, spec.image_size))
         if spec.image.frame == "photo" and shape == (spec.image_size, spec.image_size):
             continue
-        progress(f"PyTorch encodes {photo.name}")
+        progress(f"{reference} encodes {photo.name}")
         asked.append(photo)
         embeddings.append(model.encode_image(pixels))
     if unread == len(photos):
@@ -147,7 +155,7 @@ def truth_of(
             "every photo fills the square frame, so --frame photo leaves nothing out of it; name "
             "photos of other shapes with --images"
         )
-    return Truth(model, tuple(asked), tuple(embeddings))
+    return Truth(model, tuple(asked), tuple(embeddings), reference)
 
 
 MASKS_ALONE = Limits(math.inf, 0, math.inf, 0.98, 0.90)
@@ -190,7 +198,7 @@ def compare(
     """Measure one bundle on one engine.
 
     Args:
-        truth: float32 PyTorch, and the photos.
+        truth: a float32 model, and the photos.
         candidate: the bundle.
         engine_version: for the record.
         progress: told what is being done.
@@ -225,6 +233,7 @@ def compare(
         mask_iou_mean=float(np.mean(ious)),
         mask_iou_p05=float(np.percentile(ious, 5)),
         score_max_error=max(score_errors),
+        reference=truth.reference,
     )
 
 

@@ -1,17 +1,16 @@
-"""The ``export`` and ``verify`` commands. Importing this needs no torch; running them does."""
+"""The ``export``, ``quantize`` and ``verify`` commands. Importing this needs no torch."""
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sam_edge.bundle import MANIFEST_NAME, read_spec
 from sam_edge.cli import Subparsers, add_command
-from sam_edge.cli.console import say, show
+from sam_edge.cli.console import say, show, status
 from sam_edge.cli.frame import one_line
 from sam_edge.cli.targets import Target, prepare
 from sam_edge.errors import ArgumentError, MissingDependencyError
@@ -37,7 +36,8 @@ examples:
     sam-edge export sam_vit_b_01ec64.pth -o vit_b_official --decoder official
 
 The bundle is compared with PyTorch before it gets its name; if it misses a limit, nothing is
-written.
+written. Without PyTorch, the graphs that this exporter makes are filled with the checkpoint's
+weights: float32 to the byte, other precisions compared with float32.
 """
 
 
@@ -189,7 +189,6 @@ def run_export(arguments: argparse.Namespace) -> int:
     _need_torch("exporting")
     from sam_edge_export.int8 import Int8
     from sam_edge_export.pipeline import export_bundle
-    from sam_edge_export.verify import table
 
     results = export_bundle(
         arguments.checkpoint,
@@ -206,13 +205,55 @@ def run_export(arguments: argparse.Namespace) -> int:
         min_iou=arguments.min_iou,
         int8=Int8(arguments.recipe, arguments.target, arguments.calibration, arguments.allow_slow),
         force=arguments.force,
-        progress=_progress,
+        progress=status,
     )
+    return _show_written(arguments.output, results)
+
+
+TRACED = {
+    "decoder": ("native", "--decoder {}"),
+    "frame": ("square", "--frame {}"),
+    "recipe": (None, "--recipe"),
+    "calibration": (None, "--calibration"),
+    "target": ("here", "--target"),
+}
+"""What only PyTorch can trace or calibrate: argument -> what can be filled, and its flag."""
+
+
+def _fill(arguments: argparse.Namespace, missing: str) -> int:
+    for name, (filled, flag) in TRACED.items():
+        value = getattr(arguments, name)
+        if value != filled:
+            _need_torch(flag.format(value))
+    from sam_edge.filling.bundle import fill_bundle
+
+    say(f"{missing} is not installed: the exporter's own graphs are filled, and nothing is traced")
+    results = fill_bundle(
+        arguments.checkpoint,
+        arguments.output,
+        variant=arguments.variant,
+        image_size=arguments.image_size,
+        precision=arguments.precision,
+        verify=not arguments.no_verify,
+        images=arguments.images,
+        engines=arguments.engine,
+        min_iou=arguments.min_iou,
+        allow_slow=arguments.allow_slow,
+        random_weights=arguments.random_weights,
+        force=arguments.force,
+        progress=status,
+    )
+    return _show_written(arguments.output, results)
+
+
+def _show_written(bundle: Path, results: Sequence[Fidelity]) -> int:
+    from sam_edge.gates import table
+
     if results:
         show(table(results))
-    for note in read_spec(arguments.output).notes:
+    for note in read_spec(bundle).notes:
         say(f"note: {note}")
-    show(f"{arguments.output} is written; look at it with: sam-edge info {arguments.output}")
+    show(f"{bundle} is written; look at it with: sam-edge info {bundle}")
     return 0
 
 
@@ -235,7 +276,7 @@ def run_quantize(arguments: argparse.Namespace) -> int:
         calibration=arguments.calibration,
         engines=arguments.engine,
         threads=arguments.threads,
-        progress=_progress,
+        progress=status,
     )
     show(table(rows))
     if arguments.report:
@@ -247,10 +288,11 @@ def run_quantize(arguments: argparse.Namespace) -> int:
 def run_verify(arguments: argparse.Namespace) -> int:
     """Verify as the command line says."""
     _need_torch("verifying")
-    from sam_edge_export.verify import missed, record, table, verify_bundle
+    from sam_edge.gates import missed, table
+    from sam_edge_export.verify import record, verify_bundle
 
     found = verify_bundle(
-        arguments.bundle, arguments.checkpoint, arguments.images, arguments.engine, _progress
+        arguments.bundle, arguments.checkpoint, arguments.images, arguments.engine, status
     )
     # What took minutes to measure is shown even of a bundle that is read-only, as one among
     # installed packages may be.
@@ -285,15 +327,12 @@ def _report(
     }
 
 
-def _progress(what: str) -> None:
-    """Show what is being done, on a terminal only."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K{what} ...", end="", file=sys.stderr, flush=True)
-
-
 def _need_torch(work: str) -> None:
-    for package in ("torch", "onnx", "onnxslim"):
-        if importlib.util.find_spec(package) is None:
-            raise MissingDependencyError(
-                f"{work} needs {package}; run: pip install 'sam-edge[export]'"
-            )
+    if package := _missing_package():
+        raise MissingDependencyError(f"{work} needs {package}; run: pip install 'sam-edge[export]'")
+
+
+def _missing_package() -> str | None:
+    """Return the first package that tracing needs and this Python has not."""
+    needed = ("torch", "onnx", "onnxslim")
+    return next((name for name in needed if importlib.util.find_spec(name) is None), None)

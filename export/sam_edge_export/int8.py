@@ -10,24 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.fidelity import MASKS_ALONE, Fidelity, Truth
+from sam_edge.gates import SlowError, measure, missed, refuse_misses, speedup
+from sam_edge.new_bundle import QUANTIZED, provenance, write_manifest
 from sam_edge.spec import IMAGE_ENCODER, ModelSpec
 from sam_edge_export import trace
-from sam_edge_export.manifest import added, metadata, write_manifest
+from sam_edge_export.manifest import added
 from sam_edge_export.modules.sam import Sam
 from sam_edge_export.quantize.encoder import (
-    SlowError,
     Source,
     fewest_floats,
-    machine,
     recipe_for,
     sensitive_first,
     source,
-    speedup,
     weight_bits,
     write_encoder,
 )
 from sam_edge_export.quantize.recipes import Recipe, candidates
-from sam_edge_export.verify import measure, missed, refuse_misses
+from sam_edge_runtimes.cpu import machine
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ def write_int8(
             floats = gate.settle(scratch)
             results.append(gate.judged[len(floats)])
         else:
-            write_encoder(made_from, recipe, floats, path, metadata(spec))
+            write_encoder(made_from, recipe, floats, path, provenance(spec))
         faster = None
         if wishes.target == "here" and not wishes.allow_slow:
             progress(f"timing int8 against float32 on {recipe.engine}")
@@ -121,11 +120,8 @@ def write_int8(
     spec = replace(
         spec,
         quantization={
-            "weights": "int8, symmetric, a scale an output channel",
+            **QUANTIZED,
             "weight_bits": made_from.bits,
-            "activations": "uint8, a scale and a zero point a tensor",
-            "equalized": "LayerNorm channels, from their gains",
-            "always_float": "attention products, norms, softmax, first and last product, decoder",
             "calibration": made_from.calibration,
             "min_iou": MASKS_ALONE.mask_iou_mean if min_iou is None else min_iou,
             "target": wishes.target,
@@ -142,9 +138,10 @@ def _speed_gate(made_from: Source, recipe: Recipe, path: Path) -> float:
     faster = speedup(recipe.engine, made_from.file, path, made_from.photo.shape)
     if faster <= 1:
         raise SlowError(
-            f"int8 takes {1 / faster:.2f} times as long as float32 here, on {recipe.engine}; "
-            "nothing was written; see what is faster with: sam-edge quantize --search, name other "
-            "engines with --engine, or keep it with --allow-slow"
+            recipe.engine,
+            faster,
+            "see what is faster with: sam-edge quantize --search, name other engines with "
+            "--engine, or keep it with --allow-slow",
         )
     return faster
 
@@ -178,7 +175,7 @@ class _Gate:
         return floats
 
     def _write(self, floats: Sequence[str]) -> None:
-        write_encoder(self.made_from, self.recipe, floats, self.path, metadata(self.spec))
+        write_encoder(self.made_from, self.recipe, floats, self.path, provenance(self.spec))
 
     def passes(self, floats: Sequence[str]) -> bool:
         """Write the encoder, and compare its masks with PyTorch's."""

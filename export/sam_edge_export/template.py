@@ -15,8 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx
-import onnxslim
 import torch
 from onnx import numpy_helper
 
@@ -31,17 +29,19 @@ from sam_edge_export.modules.sam import Sam
 from sam_edge_export.probe import Probe
 from sam_edge_export.quantize.encoder import Source, recipe_for, write_encoder
 from sam_edge_export.quantize.equalize import equalize, groups
+from sam_edge_export.quantize.recipes import Recipe as Recipe8
+from sam_edge_export.quantize.recipes import candidates
 from sam_edge_export.seeded import seeded_state
 from sam_edge_runtimes import Float32
 
 SIZES: Mapping[str, tuple[int, ...]] = {
     "nano": (384, 512),
-    "mobile_sam": (512, 1024),
-    "vit_b": (512, 1024),
+    "mobile_sam": (512, 768, 1024),
+    "vit_b": (512, 768, 1024),
     "vit_l": (1024,),
     "vit_h": (1024,),
 }
-"""Image sizes that there are templates for: what a family was trained at, and half for boards."""
+"""Image sizes that there are templates for: what a family was trained at, and less for boards."""
 
 FOLDER = Path(__file__).parents[2] / "sam_edge" / "filling" / "templates"
 
@@ -59,7 +59,8 @@ def encoders(variant: str, image_size: int, scratch: Path) -> list[Template]:
     """
     maker = _Maker(variant, image_size, scratch, {"image_encoder.": "image_encoder"})
     made = [maker.template(precision) for precision in trace.STORED]
-    return [*made, maker.integer_template("onnxruntime")]
+    data_free = (("onnxruntime", "linears"), ("openvino", "weights"))
+    return [*made, *(maker.integer_template(recipe_for(*names)) for names in data_free)]
 
 
 def decoders(scratch: Path) -> list[Template]:
@@ -124,14 +125,14 @@ class _Maker:
         self._compare(template, path)
         return template
 
-    def integer_template(self, engine: str) -> Template:
+    def integer_template(self, recipe: Recipe8) -> Template:
         """Return the template of an encoder whose products are computed in integers."""
-        path = self._scratch / f"{self._role}.{engine}.onnx"
+        path = self._scratch / f"{self._role}.{recipe.engine}.onnx"
         graph = trace.copied(self._graph)
         found = groups(graph)
         equalize(graph)
         made_from = Source(graph, path, {}, np.empty(0, np.float32), 8, None)
-        write_encoder(made_from, recipe_for(engine, None), (), path, {})
+        write_encoder(made_from, recipe, (), path, {})
         norms = []
         members: dict[str, tuple[int, bool]] = {}
         for number, group in enumerate(found):
@@ -142,8 +143,10 @@ class _Maker:
             members |= {group.gain: (number, True), group.bias: (number, True)}
             members |= dict.fromkeys(group.matrices, (number, False))
         template = self._cut(path, "int8", tuple(norms), members)
-        template = replace(template, engines=(engine,))
-        write_encoder(made_from, recipe_for(engine, None), (), path, PROVENANCE)
+        count = len(candidates(graph, recipe))
+        about = {"recipe": recipe.name, "products": count, "float": []}
+        template = replace(template, engines=(recipe.engine,), quantization=about)
+        write_encoder(made_from, recipe, (), path, PROVENANCE)
         self._compare(template, path)
         return template
 
@@ -184,7 +187,7 @@ class _Maker:
             engines=(),
             precision=precision,
             opset=trace.OPSET,
-            exporter=tool_versions(),
+            exporter=trace.tool_versions(),
             inputs=inputs,
             outputs=outputs,
             weights={name: tuple(values.shape) for name, values in self._weights.items()},
@@ -231,15 +234,6 @@ class _Maker:
             )
             if not np.array_equal(ours, theirs):
                 raise ValueError(f"{self._role} in {template.precision} is not the exporter's")
-
-
-def tool_versions() -> dict[str, str]:
-    """Return the versions of what traces and rewrites graphs."""
-    return {
-        "torch": torch.__version__,
-        "onnx": onnx.__version__,
-        "onnxslim": onnxslim.__version__,
-    }
 
 
 def main(arguments: list[str]) -> int:

@@ -297,3 +297,12 @@ def tensor_infos(
         )
 
     return infos(list(graph.input)), infos(list(graph.output))
+
+
+def tool_versions() -> dict[str, str]:
+    """Return the versions of what traces and rewrites graphs."""
+    return {
+        "torch": torch.__version__,
+        "onnx": onnx.__version__,
+        "onnxslim": onnxslim.__version__,
+    }

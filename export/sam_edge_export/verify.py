@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 
 from sam_edge.bundle import MANIFEST_NAME, manifest_text, read_spec
 from sam_edge.checkpoints import source_sha256
 from sam_edge.errors import MissingDependencyError, SamEdgeError
-from sam_edge.fidelity import LIMITS, MASKS_ALONE, Fidelity, Truth, compare, truth_of
+from sam_edge.fidelity import Fidelity, truth_of
 from sam_edge.files import write_text
-from sam_edge.loading import load_model
+from sam_edge.gates import FidelityError, installed_engines, measure
 from sam_edge.photos import photos_in
 from sam_edge.spec import ModelSpec
 from sam_edge_export.load import load_checkpoint
 from sam_edge_export.reference import reference_model
-from sam_edge_runtimes import ENGINES, engine_version
-
-
-class FidelityError(SamEdgeError, ValueError):
-    """A bundle that does not give PyTorch's masks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,26 +88,6 @@ def verify_bundle(
     return Verification(spec, tuple(results), failed)
 
 
-def installed_engines() -> list[str]:
-    """Return the engines that are installed, in their order of preference."""
-    return [engine for engine in ENGINES if find_spec(engine) is not None]
-
-
-def measure(
-    bundle: Path,
-    truth: Truth,
-    engines: Sequence[str],
-    progress: Callable[[str], None] = lambda _: None,
-) -> list[Fidelity]:
-    """Measure a bundle on engines, all of which must run it; see ``verify_bundle``."""
-    results = []
-    for engine in engines:
-        progress(f"opening {engine}")
-        candidate = load_model(bundle, runtime=engine, cache=False)
-        results.append(compare(truth, candidate, engine_version(engine), progress))
-    return results
-
-
 def record(bundle: Path, spec: ModelSpec, results: Sequence[Fidelity]) -> None:
     """Write what was measured into a bundle's manifest, in place of what it said of these engines.
 
@@ -124,50 +98,3 @@ def record(bundle: Path, spec: ModelSpec, results: Sequence[Fidelity]) -> None:
     kept = [entry for entry in spec.fidelity if entry["engine"] not in measured]
     updated = replace(spec, fidelity=(*kept, *(result.record() for result in results)))
     write_text(bundle / MANIFEST_NAME, manifest_text(updated))
-
-
-def missed(results: Sequence[Fidelity], min_iou: float | None = None) -> list[str]:
-    """Say which limits are missed, by engine; ``min_iou`` replaces that of the masks' mean."""
-    found = []
-    for result in results:
-        limits = LIMITS[result.precision] if result.frame == "square" else MASKS_ALONE
-        if min_iou is not None:
-            lower = min(min_iou, limits.mask_iou_p05)
-            limits = replace(limits, mask_iou_mean=min_iou, mask_iou_p05=lower)
-        found += [f"{result.engine}: {line}" for line in limits.missed(result)]
-    return found
-
-
-def refuse_misses(results: Sequence[Fidelity], min_iou: float | None = None) -> None:
-    """Stop an export whose measurements miss a limit.
-
-    Raises:
-        FidelityError: naming engines and limits.
-    """
-    failures = missed(results, min_iou)
-    if failures:
-        photo = results[0].frame == "photo"
-        step = "; leave --frame photo out, or allow less with --min-iou" if photo else ""
-        raise FidelityError(
-            f"the bundle does not give PyTorch's masks ({'; '.join(failures)}); nothing was written"
-            f"{step}"
-        )
-
-
-def table(results: Sequence[Fidelity]) -> str:
-    """Return the measurements as a text table."""
-    rows = [
-        ("embedding relative L2", "embedding_rel_l2", ".2e"),
-        ("logits relative L2", "logits_rel_l2", ".2e"),
-        ("equal mask pixels", "equal_pixels", ".6f"),
-        ("mask IoU, mean", "mask_iou_mean", ".6f"),
-        ("mask IoU, 5th percentile", "mask_iou_p05", ".6f"),
-        ("score, largest error", "score_max_error", ".2e"),
-    ]
-    first = results[0]
-    head = f"against float32 PyTorch: {first.photos} photos, {first.prompts} prompts"
-    lines = [f"{head:<46}" + "".join(f"{result.engine:>14}" for result in results)]
-    for label, name, form in rows:
-        values = "".join(f"{format(getattr(result, name), form):>14}" for result in results)
-        lines.append(f"  {label:<44}{values}")
-    return "\n".join(lines) + "\n"

@@ -69,3 +69,8 @@ def saturates(machine: str, features: list[str]) -> bool:
 def saturates_here() -> bool:
     """Whether this machine's 8-bit products may saturate."""
     return saturates(platform.machine(), features_here())
+
+
+def machine() -> str:
+    """Name the kind of this machine, with what its integer kernels are chosen by."""
+    return " ".join([platform.machine(), *features_here()])

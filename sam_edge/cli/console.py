@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TextIO
@@ -46,6 +47,48 @@ def progress_bar(unit: str) -> Callable[[int, int], None] | None:
         _write_stderr(f"{ERASE_LINE}{'█' * filled:░<30} {done}/{total} {unit}{end}")
 
     return draw
+
+
+def status(what: str) -> None:
+    """Show what is being done, in the line that the next message replaces; on a terminal only."""
+    if _is_watched():
+        _write_stderr(f"{ERASE_LINE}{printable(what)} ...")
+
+
+class TransferBar:
+    """Draws bytes, rate and what is left, at most ten times a second."""
+
+    @classmethod
+    def if_watched(cls) -> TransferBar | None:
+        """Return a bar, or None where nobody watches."""
+        return cls() if _is_watched() else None
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._first: int | None = None
+        self._drawn = 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` bytes are here."""
+        now = time.monotonic()
+        if self._first is None:
+            self._first = done  # what an earlier run brought is not this run's speed
+        if done < total and now - self._drawn < 0.1:
+            return
+        self._drawn = now
+        end = "\n" if done == total else ""
+        _write_stderr(f"{ERASE_LINE}{self.text(done, total, now)}{end}")
+
+    def text(self, done: int, total: int, now: float) -> str:
+        """Return the bar as one line."""
+        rate = (done - (self._first or 0)) / max(now - self._began, 1e-9)
+        filled = 30 * done // max(total, 1)
+        line = f"{'█' * filled:░<30} {done / 1e6:.0f}/{total / 1e6:.0f} MB"
+        if rate > 0:
+            line += f"  {rate / 1e6:.1f} MB/s"
+            if done < total:
+                line += f"  {(total - done) / rate:.0f} s left"
+        return line
 
 
 def discard(stream: TextIO) -> None:

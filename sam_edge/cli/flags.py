@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import re
 import sys
 from collections.abc import Callable
+from os import PathLike
 
+from sam_edge.cli.pulling import pull_bundle
+from sam_edge.errors import ModelNotFoundError
 from sam_edge.loading import load_model
 from sam_edge.model import Model
 from sam_edge.photos import PHOTOS_HELP
 from sam_edge.segmenter import MEMORY_LIMIT
+from sam_edge.zoo import resolve, split_name
 
 LEAST_MEMORY = 16 * 2**20
 """Less than a decoder call itself takes is no limit that anything could keep."""
@@ -70,6 +75,11 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="BUNDLE",
         help="a bundle's folder, or a name of `sam-edge models list`; default: nano, in the box",
     )
+    parser.add_argument(
+        "--pull",
+        action="store_true",
+        help="fetch a named model that is not here yet; so does SAM_EDGE_PULL=1",
+    )
     parser.add_argument("--runtime", default="auto", choices=("auto", "onnxruntime", "openvino"))
     parser.add_argument("--threads", type=whole_number(1, MOST_THREADS), metavar="N")
     parser.add_argument(
@@ -93,10 +103,25 @@ def add_photo_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def load_from(arguments: argparse.Namespace) -> Model:
-    """Open the model that the flags of ``add_model_arguments`` name."""
+    """Open the model that the flags of ``add_model_arguments`` name, fetched if they say so."""
     return load_model(
-        arguments.model,
+        _pulled(arguments),
         runtime=arguments.runtime,
         threads=arguments.threads,
         memory=arguments.memory,
     )
+
+
+def _pulled(arguments: argparse.Namespace) -> str | PathLike[str] | None:
+    """Return what ``-m`` names; its bundle, if it had to be fetched and may be."""
+    name: str | None = arguments.model
+    wanted = arguments.pull or os.environ.get("SAM_EDGE_PULL", "") not in ("", "0")
+    if not wanted or name is None:
+        return name
+    try:
+        return resolve(name)
+    except ModelNotFoundError:
+        model, precision, image_size = split_name(name)
+        if model is None:
+            raise
+        return pull_bundle(model, precision, image_size)

@@ -25,8 +25,8 @@ EPILOG = """\
 examples:
   sam-edge segment photo.jpg --point 500,375
   sam-edge segment photo.jpg --box 60,20,420,380 --overlay over.png
-  sam-edge models pull vit_b --export fp32
-  sam-edge segment photo.jpg -m vit_b --point 500,375
+  sam-edge models pull mobile_sam
+  sam-edge segment photo.jpg -m mobile_sam --point 500,375
 
 exit codes: 0 done, 1 the work failed, 2 the call is wrong
 """

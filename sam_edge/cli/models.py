@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import sys
-import time
 from typing import Any
 
-from sam_edge.cli.console import ERASE_LINE, say, show
+from sam_edge.cli.console import say, show
 from sam_edge.cli.frame import CommandLineError, Subparsers, add_command, main
+from sam_edge.cli.pulling import pull_bundle, pull_checkpoint
 from sam_edge.errors import ModelNotFoundError
 from sam_edge.files import json_text
 from sam_edge.spec import PRECISIONS
-from sam_edge.zoo import named_model, pull, resolve
+from sam_edge.zoo import named_model, resolve
 from sam_edge.zoo.cache import bundle_path, kept_bundle, kept_checkpoint
 from sam_edge.zoo.table import BOXED, NamedModel, named_models
 
@@ -20,9 +19,14 @@ EXAMPLES = """\
 examples:
   what has a name, how large it is, and what of it is here:
     sam-edge models list
-  fetch SAM's ViT-B and make a bundle of it (needs: pip install 'sam-edge[export]'):
-    sam-edge models pull vit_b --export fp32
-    sam-edge segment photo.jpg -m vit_b --point 500,375
+  fetch a checkpoint, check it, make a bundle of it, in the fastest precision that passes here:
+    sam-edge models pull mobile_sam
+    sam-edge segment photo.jpg -m mobile_sam --point 500,375
+  in a precision of your choice, or smaller pictures for a board:
+    sam-edge models pull vit_b --precision fp16
+    sam-edge models pull vit_b --image-size 512
+  traced and compared with PyTorch instead (needs: pip install 'sam-edge[export]'):
+    sam-edge models pull vit_b --export int8
   where a script finds it:
     sam-edge models path vit_b
     sam-edge models path vit_b --checkpoint
@@ -50,16 +54,28 @@ def add_commands(subparsers: Subparsers) -> None:
 
     fetch = verbs.add_parser(
         "pull",
-        help="fetch a checkpoint into the cache",
-        description="Fetch a checkpoint into the cache. Interrupt it at any time: the next call "
-        "goes on from there.",
+        help="fetch a checkpoint, and make a bundle of it",
+        description="Fetch a checkpoint into the cache, check it, and make a bundle of it, without "
+        "torch. Interrupt it at any time: the next call goes on from there.",
     )
-    fetch.add_argument("name", metavar="NAME")
+    fetch.add_argument("name", metavar="NAME", help="of `models list`")
+    fetch.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        help="default: int8 if its masks and its speed pass here, else fp32",
+    )
+    fetch.add_argument(
+        "--image-size", type=int, metavar="N", help="side of the frame; smaller is faster"
+    )
+    fetch.add_argument(
+        "--no-verify", action="store_true", help="do not compare with float32, as on small boards"
+    )
+    fetch.add_argument("--checkpoint", action="store_true", help="fetch the file, and no more")
     fetch.add_argument(
         "--export",
         choices=PRECISIONS,
         metavar="PRECISION",
-        help=f"make a verified bundle of it, too: {', '.join(PRECISIONS)} (needs torch)",
+        help="trace it with PyTorch and compare with that, as `export` does (needs torch)",
     )
     fetch.set_defaults(run=run_pull)
 
@@ -104,21 +120,32 @@ def _bundles(name: str) -> list[str]:
 
 
 def run_pull(arguments: argparse.Namespace) -> int:
-    """Fetch, and export if asked."""
-    name = arguments.name
+    """Fetch, and make a bundle."""
+    name, precision = arguments.name, arguments.precision
     if named_model(name).checkpoint is None:
         say(f"{name} comes with the package: {resolve(name)}")
         return 0
-    bundle = bundle_path(name, arguments.export) if arguments.export else None
-    if bundle is not None and kept_bundle(name, arguments.export) is not None:
+    if arguments.checkpoint:
+        show(f"{pull_checkpoint(name)}")
+        return 0
+    if arguments.export:
+        return _export(name, arguments.export)
+    size = arguments.image_size
+    if arguments.no_verify and precision is None:
+        precision = "fp32"
+    bundle = pull_bundle(name, precision, size, verify=not arguments.no_verify)
+    show(f"{bundle}")
+    return 0
+
+
+def _export(name: str, precision: str) -> int:
+    bundle = bundle_path(name, precision)
+    if kept_bundle(name, precision) is not None:
         show(f"{bundle}")
         return 0
-    checkpoint = pull(name, TransferBar() if sys.stderr.isatty() else None)
-    if bundle is None:
-        show(f"{checkpoint}")
-        return 0
+    checkpoint = pull_checkpoint(name)
     # By its command, because the exporter sits above this package and may not be installed.
-    return main(["export", str(checkpoint), "-o", str(bundle), "--precision", arguments.export])
+    return main(["export", str(checkpoint), "-o", str(bundle), "--precision", precision])
 
 
 def run_path(arguments: argparse.Namespace) -> int:
@@ -132,39 +159,8 @@ def run_path(arguments: argparse.Namespace) -> int:
     path = kept_checkpoint(checkpoint)
     if path is None:
         raise ModelNotFoundError(
-            f"{arguments.name} is not here yet; get it with: sam-edge models pull {arguments.name}"
+            f"{arguments.name} is not here yet; get it with: sam-edge models pull {arguments.name} "
+            "--checkpoint"
         )
     show(f"{path}")
     return 0
-
-
-class TransferBar:
-    """Draws bytes, rate and what is left, at most ten times a second."""
-
-    def __init__(self) -> None:
-        self._began = time.monotonic()
-        self._first: int | None = None
-        self._drawn = 0.0
-
-    def __call__(self, done: int, total: int) -> None:
-        """Show that ``done`` of ``total`` bytes are here."""
-        now = time.monotonic()
-        if self._first is None:
-            self._first = done  # what an earlier run brought is not this run's speed
-        if done < total and now - self._drawn < 0.1:
-            return
-        self._drawn = now
-        print(f"{ERASE_LINE}{self.text(done, total, now)}", end="", file=sys.stderr, flush=True)
-        if done == total:
-            print(file=sys.stderr)
-
-    def text(self, done: int, total: int, now: float) -> str:
-        """Return the bar as one line."""
-        rate = (done - (self._first or 0)) / max(now - self._began, 1e-9)
-        filled = 30 * done // max(total, 1)
-        line = f"{'█' * filled:░<30} {done / 1e6:.0f}/{total / 1e6:.0f} MB"
-        if rate > 0:
-            line += f"  {rate / 1e6:.1f} MB/s"
-            if done < total:
-                line += f"  {(total - done) / rate:.0f} s left"
-        return line

@@ -7,6 +7,7 @@ numpy alone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -95,6 +96,13 @@ class Recipe:
     norm: int | None = None
     divided: bool = False
 
+    @property
+    def size(self) -> int:
+        """Of what it makes, in bytes."""
+        if self.form == "scales":
+            return 4 * self.view.shape[self.axis]
+        return ITEM_BYTES[self.form] * math.prod(self.view.shape)
+
 
 FORMS: Mapping[str, Callable[[Float32, int, int], NDArray[Any]]] = {
     "float": lambda values, axis, bits: values,
@@ -103,6 +111,9 @@ FORMS: Mapping[str, Callable[[Float32, int, int], NDArray[Any]]] = {
     "scales": lambda values, axis, bits: integers_along(values, axis, bits)[1],
 }
 """What values become, given the axis of their output channels and the bits of a weight."""
+
+
+ITEM_BYTES = {"float": 4, "half": 2, "integers": 1}
 
 
 class Folded(Mapping[str, Float32]):

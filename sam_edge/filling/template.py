@@ -47,6 +47,7 @@ class Template:
         norms: those that recipes name.
         files: its files, the graph first: ending of the name -> pieces.
         text: the bytes between holes, of all files in turn.
+        quantization: of an encoder in integers, what the manifest says of its engine.
     """
 
     role: str
@@ -61,6 +62,13 @@ class Template:
     norms: tuple[Norm, ...]
     files: Mapping[str, tuple[Piece, ...]]
     text: bytes
+    quantization: Mapping[str, Any] | None = None
+
+    @property
+    def size(self) -> int:
+        """Of the files that it becomes, in bytes, without provenance."""
+        pieces = (piece for each in self.files.values() for piece in each)
+        return sum(piece if isinstance(piece, int) else piece.size for piece in pieces)
 
 
 def encoder_file(variant: str, image_size: int) -> str:
@@ -91,9 +99,9 @@ def templates(variant: str, image_size: int) -> list[Template]:
     """
     known = sizes().get(variant, ())
     if image_size not in known:
-        there = f"for {variant} at {' and '.join(map(str, known))}" if known else "none of its own"
+        there = f" (without it: {', '.join(map(str, known))} px)" if known else ""
         raise SamEdgeError(
-            f"{variant} at {image_size} px needs the exporter (there are templates {there} px); "
+            f"{variant} at {image_size} px needs the exporter{there}; "
             "run: pip install 'sam-edge[export]'"
         )
     names = (encoder_file(variant, image_size), DECODER_FILE)
@@ -161,6 +169,7 @@ def _entry(template: Template, blobs: list[bytes]) -> dict[str, Any]:
         "weights": template.weights,
         "folds": template.folds,
         "text": len(template.text),
+        "quantization": template.quantization,
         "norms": [
             [_view_entry(view, places, blobs) for view in (norm.gain, norm.bias, *norm.matrices)]
             for norm in template.norms
@@ -236,6 +245,7 @@ def _template(entry: Mapping[str, Any], reader: _Reader) -> Template:
         tuple(map(norm, entry["norms"])),
         {ending: tuple(map(piece, pieces)) for ending, pieces in entry["files"].items()},
         text,
+        entry["quantization"],
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from importlib.resources import files
 from os import PathLike
 from pathlib import Path
@@ -23,9 +24,10 @@ def resolve(model: str | PathLike[str] | None = None) -> Path:
     """Return a bundle's directory. Never asks the network.
 
     Args:
-        model: the bundle's directory; or a name, alone (``vit_b``) or with a precision
-            (``vit_b-int8``), whose export is in the cache; None means the model in the box. A
-            directory goes before a name, and ``~`` is the user's home.
+        model: the bundle's directory; or a name, alone (``vit_b``), with a precision
+            (``vit_b-int8``) or with an image size, too (``vit_b-int8-512``), whose bundle is in the
+            cache; None means the model in the box. A directory goes before a name, and ``~`` is the
+            user's home.
 
     Raises:
         ModelNotFoundError: if there is none; the message says how to get it.
@@ -38,20 +40,20 @@ def resolve(model: str | PathLike[str] | None = None) -> Path:
         return Path(path)
     if text == BOXED:
         return _boxed()
-    name, wanted = _split(text)
+    name, precision, size = split_name(text)
     if name is None:
         names = ", ".join(named_models())
         raise ModelNotFoundError(
             f"{_shown(text) or repr(text)} is neither a bundle's folder nor one of {names}; make a "
             "bundle with: sam-edge export CHECKPOINT -o BUNDLE"
         )
-    for precision in wanted:
-        bundle = kept_bundle(name, precision)
+    for wanted in (precision,) if precision else PRECISIONS:
+        bundle = kept_bundle(name, wanted, size)
         if bundle is not None:
             return bundle
-    raise ModelNotFoundError(
-        f"{text} is not here yet; get it with: sam-edge models pull {name} --export {wanted[0]}"
-    )
+    words = f"{name} --precision {precision}" if precision else name
+    words += f" --image-size {size}" if size else ""
+    raise ModelNotFoundError(f"{text} is not here yet; get it with: sam-edge models pull {words}")
 
 
 def pull(name: str, progress: Progress | None = None) -> Path:
@@ -120,12 +122,22 @@ def _boxed() -> Path:
     return Path(str(files("sam_edge") / "assets" / "nano"))
 
 
-def _split(text: str) -> tuple[str | None, tuple[str, ...]]:
-    """Take ``vit_b-int8`` apart: the name, None if unknown, and the precisions it allows."""
-    name, dash, precision = text.partition("-")
-    if name == BOXED or name not in named_models() or (dash and precision not in PRECISIONS):
-        return None, ()
-    return name, (precision,) if dash else PRECISIONS
+def split_name(text: str) -> tuple[str | None, str | None, int | None]:
+    """Take a model's name apart.
+
+    >>> split_name("vit_b-int8-512"), split_name("vit_b")
+    (('vit_b', 'int8', 512), ('vit_b', None, None))
+    >>> split_name("sam3-int8")  # no model of the table with a checkpoint
+    (None, None, None)
+    """
+    name, *words = text.split("-")
+    if name not in named_models() or name == BOXED or "" in words:
+        return None, None, None
+    size = int(words.pop()) if words and re.fullmatch("[1-9][0-9]{2,3}", words[-1]) else None
+    precision = "-".join(words)  # int8-weights has a dash of its own
+    if precision and precision not in PRECISIONS:
+        return None, None, None
+    return name, precision or None, size
 
 
 def _shown(name: str) -> str:

@@ -1,7 +1,8 @@
 """Where downloads, bundles made of them and measurements stay: the user's cache.
 
 ``checkpoints/SHA256/FILE`` is content-addressed: what lies there was checked before it was moved.
-``bundles/NAME-PRECISION`` are exports of named models. ``compiled/KEY`` is what engines made of a
+``bundles/NAME-PRECISION`` are bundles of named models, ``bundles/NAME-PRECISION-SIZE`` those of
+another image size. ``compiled/KEY`` is what engines made of a
 graph, for this machine.
 
 A machine may have no place for a cache: a container's user may have no home. Whoever only looks
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from sam_edge.bundle import MANIFEST_NAME
 from sam_edge.cache import CacheError, cache_directory
-from sam_edge.zoo.table import Checkpoint
+from sam_edge.zoo.table import Checkpoint, named_models
 
 logger = logging.getLogger("sam_edge")
 
@@ -47,19 +48,25 @@ def kept_checkpoint(checkpoint: Checkpoint) -> Path | None:
     return path if is_complete(checkpoint, path) else None
 
 
-def bundle_path(name: str, precision: str) -> Path:
-    """Return where the export of a named model is kept. It may not exist yet.
+def bundle_path(name: str, precision: str, image_size: int | None = None) -> Path:
+    """Return where the bundle of a named model is kept. It may not exist yet.
+
+    Args:
+        name: of the table.
+        precision: one of ``PRECISIONS``.
+        image_size: None is what the model was trained at.
 
     Raises:
         CacheError: as for ``cache_directory``.
     """
-    return cache_directory() / "bundles" / f"{name}-{precision}"
+    size = "" if image_size in (None, named_models()[name].image_size) else f"-{image_size}"
+    return cache_directory() / "bundles" / f"{name}-{precision}{size}"
 
 
-def kept_bundle(name: str, precision: str) -> Path | None:
-    """Return the export of a named model if it is in the cache."""
+def kept_bundle(name: str, precision: str, image_size: int | None = None) -> Path | None:
+    """Return the bundle of a named model if it is in the cache; see ``bundle_path``."""
     try:
-        path = bundle_path(name, precision)
+        path = bundle_path(name, precision, image_size)
     except CacheError:
         return None
     return path if os.path.isfile(path / MANIFEST_NAME) else None  # False where stat is refused

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,28 +12,23 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from sam_edge.errors import ArgumentError, SamEdgeError
+from sam_edge.errors import ArgumentError
 from sam_edge.fidelity import relative_l2
+from sam_edge.gates import open_encoder
 from sam_edge.image import preprocess
 from sam_edge.spec import ModelSpec
 from sam_edge_export import trace
 from sam_edge_export.quantize.calibrate import fingerprint, measure_ranges
 from sam_edge_export.quantize.equalize import equalize
 from sam_edge_export.quantize.recipes import RECIPES, Ranges, Recipe, candidates, quantize
-from sam_edge_export.quantize.session import open_encoder
 from sam_edge_runtimes import Float32
-from sam_edge_runtimes.cpu import features_here, saturates_here
+from sam_edge_runtimes.cpu import saturates_here
 
-ROUNDS = 5
 GROUPS = 16
 """Runs that the search for sensitive products takes at most."""
 
 TARGETS: Mapping[str, int | None] = {"here": None, "x86-64-vnni": 8, "x86-64": 7, "arm64": 8}
 """Kinds of machines, and the bits of weights that their products are exact with."""
-
-
-class SlowError(SamEdgeError):
-    """An 8-bit graph that is not faster than float32."""
 
 
 @dataclass(frozen=True)
@@ -173,35 +165,6 @@ def fewest_floats(
         else:
             failing = middle
     return order[:passing]
-
-
-def machine() -> str:
-    """Name the kind of this machine, with what its integer kernels are chosen by."""
-    return " ".join([platform.machine(), *features_here()])
-
-
-def speedup(engine: str, float_graph: Path, graph: Path, shape: tuple[int, ...]) -> float:
-    """Measure how much faster a graph is than its float32 one, here and now.
-
-    Args:
-        engine: an installed one.
-        float_graph: the float32 encoder.
-        graph: the same in fewer bits.
-        shape: of ``image``.
-
-    Returns:
-        The ratio of the medians of runs taken in turn, after one to warm up.
-    """
-    image = np.random.default_rng(0).standard_normal(shape, np.float32)
-    sessions = [open_encoder(engine, path, image.shape[2:]) for path in (float_graph, graph)]
-    times: tuple[list[float], list[float]] = ([], [])
-    for turn in range(ROUNDS + 1):
-        for session, taken in zip(sessions, times, strict=True):
-            began = time.perf_counter()
-            session.run({"image": image})
-            if turn:
-                taken.append(time.perf_counter() - began)
-    return statistics.median(times[0]) / statistics.median(times[1])
 
 
 def _embedding(engine: str, path: Path, image: Float32) -> Float32:

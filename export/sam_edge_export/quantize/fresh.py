@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sam_edge_export.quantize.session import open_encoder
+from sam_edge.gates import open_encoder
 from sam_edge_runtimes import EngineError
 from sam_edge_runtimes.memory import peak_rss
 

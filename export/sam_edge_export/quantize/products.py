@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,18 +82,28 @@ def integer_weights(tensor: onnx.TensorProto, bits: int = 8) -> tuple[NDArray[np
     return integers_along(values, -1 if values.ndim == 2 else 0, bits)
 
 
-def store_as_int8(graph: onnx.ModelProto) -> None:
+def store_as_int8(
+    graph: onnx.ModelProto, only: Collection[str] | None = None, bits: int = 8
+) -> None:
     """Store the weights of float products as int8 with a scale a column, in place.
 
-    A Cast and a Mul in front of each turn them back when an engine opens the graph, so the
-    arithmetic stays float32: it is the file that becomes small.
+    A Cast and a Mul in front of each turn them back when an engine opens the graph, so that the
+    file becomes small and the arithmetic stays float32; except on OpenVINO, which recognises them
+    and, on processors that have the instructions, rounds activations as it multiplies.
+
+    Args:
+        graph: float32 weights in initializers.
+        only: names of the weights to store; None takes all that are large enough.
+        bits: as for ``integer_weights``.
     """
     tensors = {tensor.name: tensor for tensor in graph.graph.initializer}
     stored = []
-    for name, axis in _weights_in_front(graph).items():
+    for name, axis in large_weights(graph).items():
+        if only is not None and name not in only:
+            continue
         tensor = tensors[name]
         values = numpy_helper.to_array(tensor)
-        integers, scale = integers_along(values, axis)
+        integers, scale = integers_along(values, axis, bits)
         shape = [1] * values.ndim
         shape[axis] = -1
         tensor.CopyFrom(numpy_helper.from_array(integers, f"{name}_s8"))
@@ -113,8 +124,8 @@ SMALLEST = 2**17
 upscaling above all, move masks more than they save megabytes."""
 
 
-def _weights_in_front(graph: onnx.ModelProto) -> dict[str, int]:
-    """Return the weights of float products: name -> axis of the output channels."""
+def large_weights(graph: onnx.ModelProto) -> dict[str, int]:
+    """Return the large weights of float products: name -> axis of the output channels."""
     tensors = {tensor.name: tensor for tensor in graph.graph.initializer}
     found: dict[str, int] = {}
     for node in graph.graph.node:

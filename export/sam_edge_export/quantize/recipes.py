@@ -3,7 +3,8 @@
 Weights are int8 with a scale an output channel, activations uint8 with one scale and zero point a
 tensor. ONNX Runtime has its fast kernels behind ``MatMulInteger`` and, for convolutions, behind
 quantised tensors on both sides; OpenVINO behind ``QuantizeLinear``, ``DequantizeLinear`` pairs in
-front of a float product. Each is slower than float32 in the other's form.
+front of a float product, or, without a range, behind weights that are stored in 8 bits. Each is
+slower than float32 in the other's form.
 
 Products of two activations (attention) stay float in all of them: in integers they are slower on
 ONNX Runtime and OpenVINO alike, and the softmax of 4096 tokens needs more than 8 bits.
@@ -19,7 +20,13 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from sam_edge_export.quantize.products import Product, integer_weights, products
+from sam_edge_export.quantize.products import (
+    Product,
+    integer_weights,
+    large_weights,
+    products,
+    store_as_int8,
+)
 
 Ranges = Mapping[str, tuple[float, float]]
 """Tensor name -> smallest and largest value over the calibration photos."""
@@ -32,7 +39,8 @@ class Recipe:
     Attributes:
         name: for the command line and the manifest.
         engine: the one whose kernels it is for.
-        linears: ``measured``: an input's range is taken at run time; ``calibrated``: from photos.
+        linears: ``measured``: an input's range is taken at run time; ``calibrated``: from photos;
+            ``stored``: weights are stored in 8 bits, and the engine does the rest.
         convolutions: ``float``; ``inputs``: 8-bit in, float out; ``chained``: 8-bit in and out.
     """
 
@@ -53,14 +61,18 @@ RECIPES = (
     Recipe("calibrated-linears", "onnxruntime", "calibrated", "float"),
     Recipe("convolutions", "openvino", "calibrated", "inputs"),
     Recipe("linears", "openvino", "calibrated", "float"),
+    Recipe("weights", "openvino", "stored", "float"),
 )
 """All there are; ``sam-edge quantize --search`` measures them."""
 
 
 def candidates(graph: onnx.ModelProto, recipe: Recipe) -> list[Product]:
     """Return the products that a recipe takes, in the graph's order."""
-    convolutions = recipe.convolutions != "float"
-    return [product for product in products(graph) if product.linear or convolutions]
+    found = products(graph)
+    if recipe.linears == "stored":
+        large = large_weights(graph)
+        return [product for product in found if product.weights in large]
+    return [product for product in found if product.linear or recipe.convolutions != "float"]
 
 
 def tensors_to_range(graph: onnx.ModelProto) -> list[str]:
@@ -91,6 +103,9 @@ def quantize(
     chosen = {
         product.name: product for product in candidates(graph, recipe) if product.name not in floats
     }
+    if recipe.linears == "stored":
+        store_as_int8(graph, {product.weights for product in chosen.values()}, bits)
+        return len(chosen)
     writer = _Writer(graph, ranges, bits)
     chained = recipe.convolutions == "chained"
     answers = {p.answer for p in chosen.values() if chained and not p.linear}

@@ -13,17 +13,19 @@ from PIL import Image, ImageDraw, ImageFont
 
 from sam_edge.fidelity import MASKS_ALONE, truth_of
 from sam_edge.files import json_text, replacing, write_text
+from sam_edge.gates import installed_engines, measure
+from sam_edge.new_bundle import write_manifest
 from sam_edge.photos import photos_in
 from sam_edge.spec import IMAGE_ENCODER
 from sam_edge_export import trace
 from sam_edge_export.load import load_checkpoint
-from sam_edge_export.manifest import added, blank, with_graph, write_manifest
+from sam_edge_export.manifest import added, blank, with_graph
 from sam_edge_export.quantize.calibrate import calibration_photos
-from sam_edge_export.quantize.encoder import machine, source, write_encoder
+from sam_edge_export.quantize.encoder import source, write_encoder
 from sam_edge_export.quantize.fresh import Cost, Request, cost_of
 from sam_edge_export.quantize.recipes import RECIPES
 from sam_edge_export.reference import reference_model
-from sam_edge_export.verify import installed_engines, measure
+from sam_edge_runtimes.cpu import machine
 
 ROUNDS, RUNS = 3, 3
 

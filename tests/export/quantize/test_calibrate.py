@@ -5,12 +5,12 @@ import pytest
 from PIL import Image
 
 from sam_edge.errors import SamEdgeError
+from sam_edge.photos import photos_in
 from sam_edge_export.quantize.calibrate import (
     calibration_photos,
     dead_leaves,
     fingerprint,
 )
-from sam_edge_export.verify import photos_in
 
 
 def save(folder, name, pixels):

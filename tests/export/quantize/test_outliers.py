@@ -11,6 +11,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from sam_edge.fidelity import relative_l2
 from sam_edge.image import preprocess, read_image
+from sam_edge.photos import photos_in
 from sam_edge_export import trace
 from sam_edge_export.load import load_checkpoint
 from sam_edge_export.manifest import blank
@@ -18,7 +19,6 @@ from sam_edge_export.quantize.calibrate import calibration_photos
 from sam_edge_export.quantize.encoder import recipe_for, source, write_encoder
 from sam_edge_export.quantize.recipes import quantize
 from sam_edge_export.seeded import seeded_checkpoint
-from sam_edge_export.verify import photos_in
 from sam_edge_runtimes import ENGINES, open_session
 
 SIZE = 256

@@ -8,7 +8,7 @@ import pytest
 from sam_edge import load_model
 from sam_edge.cache import cache_directory
 from sam_edge.cli import main
-from sam_edge.cli.models import TransferBar
+from sam_edge.cli.console import TransferBar
 from sam_edge.errors import ChecksumError, ModelNotFoundError
 from sam_edge.zoo import pull, resolve
 from sam_edge.zoo.cache import bundle_path, checkpoint_path
@@ -100,8 +100,9 @@ def test_a_folder_goes_before_a_name(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("vit_b", r"sam-edge models pull vit_b --export fp32"),
-        ("vit_b-fp16", r"sam-edge models pull vit_b --export fp16"),
+        ("vit_b", r"sam-edge models pull vit_b$"),
+        ("vit_b-fp16", r"sam-edge models pull vit_b --precision fp16$"),
+        ("vit_b-int8-512", r"sam-edge models pull vit_b --precision int8 --image-size 512$"),
         ("vit_b-bf16", r"neither a bundle's folder nor one of nano, mobile_sam, vit_b"),
         ("vit_g", r"neither a bundle's folder nor one of nano, mobile_sam, vit_b"),
     ],
@@ -130,8 +131,8 @@ def test_list_says_what_is_here(table, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["path", "vit_b"], 1, "sam-edge models pull vit_b --export fp32"),
-        (["path", "vit_b", "--checkpoint"], 1, "sam-edge models pull vit_b"),
+        (["path", "vit_b"], 1, "sam-edge models pull vit_b"),
+        (["path", "vit_b", "--checkpoint"], 1, "sam-edge models pull vit_b --checkpoint"),
         (["path", "nano", "--checkpoint"], 2, "leave out --checkpoint"),
         (["pull", "sam3"], 1, "'sam3' is not a model's name; expected one of nano, mobile_sam"),
         (["pull", "nano"], 0, "nano comes with the package"),
