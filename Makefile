@@ -15,6 +15,7 @@ help:
 	@echo "make test-floors  the wheel on the lowest versions that it promises to work with"
 	@echo "make test-slow    the full-size proofs that need minutes and gigabytes"
 	@echo "make bench        measure this machine; make docs: refresh the README's tables"
+	@echo "make templates    the graphs that bundles are filled from without torch"
 	@echo "make docs-site    the documentation as a site, in build/site"
 
 setup: $(DEV)/.done
@@ -95,6 +96,11 @@ format: $(DEV)/.done
 
 bench: $(DEV)/.done
 	$(BIN)/sam-edge bench run --quick
+
+# What bundles are filled from without torch; needs 16 GB of memory for ViT-H, and half an hour.
+.PHONY: templates
+templates: $(DEV)/.done
+	$(BIN)/python -m sam_edge_export.template
 
 docs: $(DEV)/.done
 	$(BIN)/python -m sam_edge_benchmarks readme --write README.md

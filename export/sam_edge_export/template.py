@@ -8,6 +8,7 @@ recipe knows therefore fails here, with the tensor's name.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ import torch
 from onnx import numpy_helper
 
 from sam_edge.checkpoints.names import COUNTER
+from sam_edge.files import json_text, write_text
 from sam_edge.filling.graph import fill
 from sam_edge.filling.recipes import Folded, Kitchen, Norm, Recipe, View
 from sam_edge.filling.template import DECODER_FILE, Piece, Template, encoder_file, packed
@@ -33,6 +35,7 @@ from sam_edge_export.quantize.recipes import Recipe as Recipe8
 from sam_edge_export.quantize.recipes import candidates
 from sam_edge_export.seeded import seeded_state
 from sam_edge_runtimes import Float32
+from sam_edge_runtimes.graph_file import sha256_file
 
 SIZES: Mapping[str, tuple[int, ...]] = {
     "nano": (384, 512),
@@ -44,6 +47,21 @@ SIZES: Mapping[str, tuple[int, ...]] = {
 """Image sizes that there are templates for: what a family was trained at, and less for boards."""
 
 FOLDER = Path(__file__).parents[2] / "sam_edge" / "filling" / "templates"
+
+RECORD = Path(__file__).with_name("templates.json")
+"""What the templates in ``FOLDER`` were made by: a digest of the sources, versions of the tools."""
+
+SOURCES = (
+    "export/sam_edge_export/families/*.py",
+    "export/sam_edge_export/modules/*.py",
+    "export/sam_edge_export/quantize/equalize.py",
+    "export/sam_edge_export/quantize/products.py",
+    "export/sam_edge_export/quantize/recipes.py",
+    "export/sam_edge_export/fold.py",
+    "export/sam_edge_export/trace.py",
+    "sam_edge/filling/arithmetic.py",
+)
+"""The code whose every change may change a graph."""
 
 ENDINGS = {"_fp16": ("half",), "_s8": ("integers",), "_scale": ("scales",)}
 """What passes over graphs append to a weight's name, and the form that its values then have."""
@@ -236,6 +254,16 @@ class _Maker:
                 raise ValueError(f"{self._role} in {template.precision} is not the exporter's")
 
 
+def sources() -> str:
+    """Return a digest of ``SOURCES``."""
+    root = Path(__file__).parents[2]
+    digest = hashlib.sha256()
+    for pattern in SOURCES:
+        for path in sorted(root.glob(pattern)):
+            digest.update(f"{path.name} {sha256_file(path)}\n".encode())
+    return digest.hexdigest()
+
+
 def main(arguments: list[str]) -> int:
     """Write the templates of the variants that are named, of all if none is."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -252,6 +280,9 @@ def main(arguments: list[str]) -> int:
             data = packed(made)
             (FOLDER / file).write_bytes(data)
             sys.stdout.write(f"{file}: {len(data):,} bytes\n")
+    if names == ["decoder", *SIZES]:
+        record = {"sources": sources(), "tools": trace.tool_versions()}
+        write_text(RECORD, json_text(record, indent=2) + "\n")
     return 0
 
 
