@@ -26,8 +26,20 @@ class FidelityError(SamEdgeError, ValueError):
 class SlowError(SamEdgeError):
     """An 8-bit graph that is not faster than float32."""
 
-    def __init__(self, engine: str, faster: float, step: str) -> None:
-        super().__init__(
+
+def refuse_slow(engine: str, faster: float, step: str) -> None:
+    """Stop a bundle whose integers are not faster than float32.
+
+    Args:
+        engine: that was measured.
+        faster: as ``speedup`` returns it.
+        step: what to do then.
+
+    Raises:
+        SlowError: naming the engine.
+    """
+    if faster <= 1:
+        raise SlowError(
             f"int8 takes {1 / faster:.2f} times as long as float32 here, on {engine}; "
             f"nothing was written; {step}"
         )

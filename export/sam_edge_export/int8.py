@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.fidelity import MASKS_ALONE, Fidelity, Truth
-from sam_edge.gates import SlowError, measure, missed, refuse_misses, speedup
+from sam_edge.gates import measure, missed, refuse_misses, refuse_slow, speedup
 from sam_edge.new_bundle import QUANTIZED, provenance, write_manifest
 from sam_edge.spec import IMAGE_ENCODER, ModelSpec
 from sam_edge_export import trace
@@ -136,13 +136,12 @@ def write_int8(
 
 def _speed_gate(made_from: Source, recipe: Recipe, path: Path) -> float:
     faster = speedup(recipe.engine, made_from.file, path, made_from.photo.shape)
-    if faster <= 1:
-        raise SlowError(
-            recipe.engine,
-            faster,
-            "see what is faster with: sam-edge quantize --search, name other engines with "
-            "--engine, or keep it with --allow-slow",
-        )
+    refuse_slow(
+        recipe.engine,
+        faster,
+        "see what is faster with: sam-edge quantize --search, name other engines with --engine, or "
+        "keep it with --allow-slow",
+    )
     return faster
 
 

@@ -25,6 +25,7 @@ from sam_edge.gates import (
     installed_engines,
     measure,
     refuse_misses,
+    refuse_slow,
     speedup,
 )
 from sam_edge.loading import load_model
@@ -288,8 +289,7 @@ class _Gates:
             float_graph = self.floats / f"{IMAGE_ENCODER}.onnx"
             graph = self.bundle / self.spec.graph(IMAGE_ENCODER, engine).file
             faster = speedup(engine, float_graph, graph, (1, 3, size, size))
-            if faster <= 1:
-                raise SlowError(engine, faster, "take --precision fp32, or fp16 for half the disk")
+            refuse_slow(engine, faster, "take --precision fp32, or fp16 for half the disk")
             self.speeds[engine] = round(faster, 2)
 
 
