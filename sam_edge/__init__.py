@@ -58,8 +58,8 @@ _MODULES = ("bundle", "embedding", "errors", "image", "model", "predictor", "pro
 
 
 def __dir__() -> list[str]:
-    """List what completion should offer."""
-    return sorted({*globals(), *__all__, *_MODULES})
+    """List what completion should offer: not what this file itself imports."""
+    return sorted({*__all__, *_MODULES, *(name for name in globals() if name.startswith("__"))})
 
 
 def __getattr__(name: str) -> object:
