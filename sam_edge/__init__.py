@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sam_edge.model import Model
     from sam_edge.predictor import SamPredictor
     from sam_edge.prompts import Box, PointLabel, Prompt
+    from sam_edge.registry import sam_model_registry
     from sam_edge.segmenter import Segmentation, Segmenter
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "Segmentation",
     "Segmenter",
     "load_model",
+    "sam_model_registry",
 ]
 
 
@@ -51,6 +53,7 @@ _HOMES = {
     "Segmentation": "segmenter",
     "Segmenter": "segmenter",
     "load_model": "loading",
+    "sam_model_registry": "registry",
 }
 
 _MODULES = ("bundle", "embedding", "errors", "image", "model", "predictor", "prompts", "spec")
