@@ -15,6 +15,14 @@ from sam_edge._version import __version__ as __version__
 
 TYPE_CHECKING = False  # as type checkers know it; importing typing takes half of our time
 if TYPE_CHECKING:
+    from sam_edge import bundle as bundle
+    from sam_edge import embedding as embedding
+    from sam_edge import errors as errors
+    from sam_edge import image as image
+    from sam_edge import model as model
+    from sam_edge import predictor as predictor
+    from sam_edge import prompts as prompts
+    from sam_edge import spec as spec
     from sam_edge.automatic import SamAutomaticMaskGenerator
     from sam_edge.embedding import ImageEmbedding
     from sam_edge.errors import SamEdgeError
@@ -65,10 +73,12 @@ def __dir__() -> list[str]:
     return sorted({*__all__, *_MODULES, *(name for name in globals() if name.startswith("__"))})
 
 
-def __getattr__(name: str) -> object:
-    """Import the module of a public name on first use, so that a command line answers at once."""
-    if name in _HOMES:
-        return getattr(import_module(f"sam_edge.{_HOMES[name]}"), name)
-    if name in _MODULES:
-        return import_module(f"sam_edge.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # a type checker shall report names that are not there
+
+    def __getattr__(name: str) -> object:
+        """Import a public name's module on first use, so that a command line answers at once."""
+        if name in _HOMES:
+            return getattr(import_module(f"sam_edge.{_HOMES[name]}"), name)
+        if name in _MODULES:
+            return import_module(f"sam_edge.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -43,14 +43,10 @@ def resolve(path):
 
 
 def seen_by_type_checkers():
-    """Names and homes of the imports that ``sam_edge`` makes for type checkers alone."""
+    """Names and their modules, which ``sam_edge`` imports for type checkers alone."""
     tree = ast.parse(inspect.getsource(sam_edge))
-    (block,) = (node for node in tree.body if isinstance(node, ast.If))
-    return {
-        alias.name: statement.module.removeprefix("sam_edge.")
-        for statement in block.body
-        for alias in statement.names
-    }
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    return {alias.name: statement.module for statement in block.body for alias in statement.names}
 
 
 def test_what_a_plain_import_offers_is_all_and_a_few_modules():
@@ -60,7 +56,8 @@ def test_what_a_plain_import_offers_is_all_and_a_few_modules():
 
 def test_all_is_sorted_and_every_name_comes_from_its_home():
     assert sam_edge.__all__ == sorted(sam_edge._HOMES)
-    assert seen_by_type_checkers() == sam_edge._HOMES
+    homes = {name: f"sam_edge.{home}" for name, home in sam_edge._HOMES.items()}
+    assert seen_by_type_checkers() == homes | dict.fromkeys(sam_edge._MODULES, "sam_edge")
     for name, home in sam_edge._HOMES.items():
         value = getattr(sam_edge, name)
         assert value is getattr(import_module(f"sam_edge.{home}"), name)
