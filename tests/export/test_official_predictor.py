@@ -8,8 +8,7 @@ import torch
 
 import sam_edge
 from sam_edge import SamAutomaticMaskGenerator, SamPredictor, sam_model_registry
-from sam_edge_export.fidelity import relative_l2
-from sam_edge_export.pipeline import export_bundle
+from sam_edge.fidelity import relative_l2
 from tests.sam_edge.known import NANO_CHECKPOINT
 
 ENGINES = ("onnxruntime", "openvino")
@@ -27,16 +26,9 @@ def official():
     return Official(sam)
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    output = tmp_path_factory.mktemp("official-predictor") / "nano"
-    export_bundle(NANO_CHECKPOINT, output, verify=False)
-    return output
-
-
 @pytest.fixture(scope="module", params=ENGINES)
-def predictor(request, bundle):
-    model = sam_edge.load_model(bundle, runtime=request.param)
+def predictor(request, trained_nano_bundle):
+    model = sam_edge.load_model(trained_nano_bundle, runtime=request.param)
     assert model.engine == request.param
     return SamPredictor(model)
 
