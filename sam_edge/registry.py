@@ -121,8 +121,8 @@ def _bundle(name: str, checkpoint: str | PathLike[str]) -> str | PathLike[str]:
                 continue  # a damaged one is none
     place = printable(str(path))
     raise ModelNotFoundError(
-        f"{place} is a checkpoint, which only torch reads; where torch is, once: sam-edge export "
-        f"{place} -o BUNDLE, and here checkpoint='BUNDLE'"
+        f"{place} is a checkpoint that was not exported yet; once: sam-edge export {place} "
+        "-o BUNDLE, and here checkpoint='BUNDLE'"
     )
 
 

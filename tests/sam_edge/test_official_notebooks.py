@@ -411,7 +411,7 @@ def test_a_checkpoint_of_other_bytes_opens_no_export(exported):
 
 def test_a_damaged_export_is_not_opened_for_a_checkpoint(exported, tmp_path):
     (tmp_path / "cache" / "bundles" / "vit_b-fp16" / "manifest.json").write_text("{", "utf-8")
-    with pytest.raises(ModelNotFoundError, match="is a checkpoint, which only torch reads"):
+    with pytest.raises(ModelNotFoundError, match="is a checkpoint that was not exported yet"):
         sam_model_registry["vit_b"](checkpoint=exported)
 
 
