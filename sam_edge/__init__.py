@@ -15,6 +15,14 @@ from sam_edge._version import __version__ as __version__
 
 TYPE_CHECKING = False  # as type checkers know it; importing typing takes half of our time
 if TYPE_CHECKING:
+    from sam_edge import bundle as bundle
+    from sam_edge import embedding as embedding
+    from sam_edge import errors as errors
+    from sam_edge import image as image
+    from sam_edge import model as model
+    from sam_edge import predictor as predictor
+    from sam_edge import prompts as prompts
+    from sam_edge import spec as spec
     from sam_edge.automatic import SamAutomaticMaskGenerator
     from sam_edge.embedding import ImageEmbedding
     from sam_edge.errors import SamEdgeError
@@ -22,6 +30,7 @@ if TYPE_CHECKING:
     from sam_edge.model import Model
     from sam_edge.predictor import SamPredictor
     from sam_edge.prompts import Box, PointLabel, Prompt
+    from sam_edge.registry import sam_model_registry
     from sam_edge.segmenter import Segmentation, Segmenter
 
 __all__ = [
@@ -36,6 +45,7 @@ __all__ = [
     "Segmentation",
     "Segmenter",
     "load_model",
+    "sam_model_registry",
 ]
 
 
@@ -51,6 +61,7 @@ _HOMES = {
     "Segmentation": "segmenter",
     "Segmenter": "segmenter",
     "load_model": "loading",
+    "sam_model_registry": "registry",
 }
 
 _MODULES = ("bundle", "embedding", "errors", "image", "model", "predictor", "prompts", "spec")
@@ -58,14 +69,16 @@ _MODULES = ("bundle", "embedding", "errors", "image", "model", "predictor", "pro
 
 
 def __dir__() -> list[str]:
-    """List what completion should offer."""
-    return sorted({*globals(), *__all__, *_MODULES})
+    """List what completion should offer: not what this file itself imports."""
+    return sorted({*__all__, *_MODULES, *(name for name in globals() if name.startswith("__"))})
 
 
-def __getattr__(name: str) -> object:
-    """Import the module of a public name on first use, so that a command line answers at once."""
-    if name in _HOMES:
-        return getattr(import_module(f"sam_edge.{_HOMES[name]}"), name)
-    if name in _MODULES:
-        return import_module(f"sam_edge.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # a type checker shall report names that are not there
+
+    def __getattr__(name: str) -> object:
+        """Import a public name's module on first use, so that a command line answers at once."""
+        if name in _HOMES:
+            return getattr(import_module(f"sam_edge.{_HOMES[name]}"), name)
+        if name in _MODULES:
+            return import_module(f"sam_edge.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

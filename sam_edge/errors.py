@@ -23,6 +23,7 @@ __all__ = [
     "ModelNotFoundError",
     "PromptError",
     "SamEdgeError",
+    "TorchNeededError",
     "UnwritableError",
 ]
 
@@ -65,3 +66,7 @@ class UnwritableError(SamEdgeError, OSError):
 
 class ImageNotSetError(SamEdgeError, RuntimeError):
     """A predictor that was asked about a photo before it was given one."""
+
+
+class TorchNeededError(SamEdgeError, AttributeError):
+    """A name of the official interface that only torch can answer: ``hasattr`` says no."""

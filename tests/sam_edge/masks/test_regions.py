@@ -10,6 +10,45 @@ def spotted(seed, shape=(60, 80), density=0.5):
     return np.kron(smooth, np.ones((4, 4), bool)) ^ (rng.random(shape) > 0.95)
 
 
+def flooded(mask):
+    """Find the regions of a mask whose pixels touch by a side or a corner, by flooding."""
+    waiting = {tuple(pixel) for pixel in np.argwhere(mask).tolist()}
+    while waiting:
+        edge = [waiting.pop()]
+        region = []
+        while edge:
+            row, column = edge.pop()
+            region.append((row, column))
+            beside = {(row + y, column + x) for y in (-1, 0, 1) for x in (-1, 0, 1)} & waiting
+            waiting -= beside
+            edge += beside
+        yield np.array(region).T
+
+
+def remove_plainly(mask, area, mode):
+    """What ``remove_small_regions`` of the official code does, region by region."""
+    regions = list(flooded(~mask if mode == "holes" else mask))
+    small = [region for region in regions if region.shape[1] < area]
+    if mode == "islands" and len(small) == len(regions):  # the largest is the object
+        largest = max(regions, key=lambda region: region.shape[1])
+        small = [region for region in small if region is not largest]
+    result = mask.copy()
+    for rows, columns in small:
+        result[rows, columns] = mode == "holes"
+    return result
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("mode", ["holes", "islands"])
+@pytest.mark.parametrize("area", [2, 20, 10**6])
+def test_regions_are_removed_as_a_flood_finds_them(seed, mode, area):
+    mask = spotted(seed)
+    actual, changed = remove_small_regions(mask, area, mode)
+    assert np.array_equal(actual, remove_plainly(mask, area, mode))
+    assert changed
+    assert not np.array_equal(actual, mask)
+
+
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("mode", ["holes", "islands"])
 @pytest.mark.parametrize("area", [2, 20, 10**6])
