@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from functools import partial
@@ -10,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
 from sam_edge.bundle import read_spec
-from sam_edge.errors import ArgumentError, ManifestError, ModelNotFoundError
+from sam_edge.cache import cache_directory
+from sam_edge.errors import ArgumentError, SamEdgeError
 from sam_edge.loading import load_model
 from sam_edge.model import Model
 from sam_edge.spec import PRECISIONS
@@ -20,10 +22,12 @@ from sam_edge.zoo.cache import kept_bundle
 from sam_edge.zoo.table import named_models
 from sam_edge_runtimes.graph_file import sha256_file
 
+logger = logging.getLogger("sam_edge")
+
 _OFFICIAL_DECODER = (
     "the exporter makes ONNX decoders: sam-edge export CHECKPOINT -o BUNDLE --decoder official"
 )
-_WEIGHTS = "weights lie in the bundle; train in torch, then: sam-edge export CHECKPOINT -o BUNDLE"
+_WEIGHTS = "weights lie in the bundle; train in torch, then name the checkpoint's file here"
 _PHOTO_BY_PHOTO = "SamPredictor.set_image and predict_batch take photo by photo"
 
 
@@ -100,30 +104,35 @@ def _build(name: str, checkpoint: str | PathLike[str] | None = None) -> Sam:
 
 
 def _bundle(name: str, checkpoint: str | PathLike[str]) -> str | PathLike[str]:
-    """Return what ``load_model`` takes: of a checkpoint's file, the export in the cache.
+    """Return what ``load_model`` takes: of a checkpoint's file, the bundle in the cache.
+
+    Of the named model's bundles one that was made of the same bytes; else one that is filled now,
+    in float32, and found the next time.
 
     Raises:
-        ModelNotFoundError: if it was not exported.
+        SamEdgeError: as ``fill_bundle``.
     """
     path = Path(checkpoint).expanduser()
     if not path.is_file():
         return checkpoint
-    exports = [
-        bundle for precision in PRECISIONS if (bundle := kept_bundle(name, precision)) is not None
-    ]
-    if exports:
-        digest = sha256_file(path)
-        for bundle in exports:
-            try:
-                if read_spec(bundle).source.sha256 == digest:
-                    return bundle
-            except ManifestError:
-                continue  # a damaged one is none
-    place = printable(str(path))
-    raise ModelNotFoundError(
-        f"{place} is a checkpoint that was not exported yet; once: sam-edge export {place} "
-        "-o BUNDLE, and here checkpoint='BUNDLE'"
-    )
+    digest = sha256_file(path)
+    filled = cache_directory() / "bundles" / f"{name}-fp32-of-{digest[:16]}"
+    kept = (kept_bundle(name, precision) for precision in PRECISIONS)
+    for bundle in (*kept, filled):
+        if bundle is not None and _was_made_of(bundle, digest):
+            return bundle
+    from sam_edge.filling.bundle import fill_bundle  # what only a new checkpoint needs
+
+    logger.info("%s becomes a bundle in %s", path, filled)
+    fill_bundle(path, filled, variant=name, force=filled.exists())
+    return filled
+
+
+def _was_made_of(bundle: Path, digest: str) -> bool:
+    try:
+        return read_spec(bundle).source.sha256 == digest
+    except SamEdgeError:  # a damaged one is none
+        return False
 
 
 _OFFICIAL_KEYS = {"default": "vit_h", "vit_t": "mobile_sam"}  # the second is MobileSAM's
@@ -136,6 +145,6 @@ sam_model_registry: Mapping[str, Builder] = {
 
 The keys are the official ones (``default``, ``vit_h``, ``vit_l``, ``vit_b``), MobileSAM's ``vit_t``
 and the names that ``sam-edge models list`` shows. A value is called with ``checkpoint``: a bundle's
-directory, a model's name, or the checkpoint's own file, for which the named model's export in the
-cache is opened if it was made of the same bytes; None is the named model's export in the cache.
+directory, a model's name, or the checkpoint's own file, which becomes a float32 bundle in the cache
+unless there is one of the same bytes; None is the named model's bundle in the cache.
 """

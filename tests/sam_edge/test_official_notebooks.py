@@ -17,6 +17,7 @@ from PIL import Image
 
 import sam_edge
 from sam_edge import SamAutomaticMaskGenerator, SamPredictor, sam_model_registry
+from sam_edge.checkpoints import CheckpointError
 from sam_edge.errors import (
     ArgumentError,
     ImageNotSetError,
@@ -29,6 +30,7 @@ from sam_edge.registry import Sam
 from sam_edge.spec import PROMPT_ENCODER_MASK_DECODER
 from sam_edge.transform import PromptTransform
 from sam_edge_runtimes.graph_file import sha256_file
+from tests.sam_edge.known import NANO_CHECKPOINT
 
 BOX = Path(str(files("sam_edge") / "assets" / "nano"))
 INPUT_BOXES = [
@@ -383,7 +385,7 @@ def test_the_registry_has_the_official_keys_and_every_name():
 
 @pytest.fixture
 def exported(tmp_path, monkeypatch):
-    """A checkpoint's file, and an export of it where ``models pull vit_b --export`` leaves it."""
+    """A checkpoint's file, and an export of it where ``models pull`` leaves it."""
     checkpoint = tmp_path / "sam_vit_b_01ec64.pth"
     checkpoint.write_bytes(b"weights")
     monkeypatch.setenv("SAM_EDGE_CACHE", str(tmp_path / "cache"))
@@ -403,20 +405,35 @@ def test_a_checkpoints_file_opens_the_export_that_was_made_of_it(exported):
     assert SamPredictor(sam).model.spec.variant == "vit_b"
 
 
-def test_a_checkpoint_of_other_bytes_opens_no_export(exported):
+def test_a_checkpoint_of_other_bytes_opens_no_bundle(exported):
     exported.write_bytes(b"fine-tuned")
-    with pytest.raises(ModelNotFoundError, match=r"01ec64\.pth -o BUNDLE, and here checkpoint="):
+    with pytest.raises(CheckpointError, match=r"01ec64\.pth is truncated or damaged"):
         sam_model_registry["vit_b"](checkpoint=exported)
 
 
-def test_a_damaged_export_is_not_opened_for_a_checkpoint(exported, tmp_path):
+def test_a_damaged_bundle_is_not_opened_for_a_checkpoint(exported, tmp_path):
     (tmp_path / "cache" / "bundles" / "vit_b-fp16" / "manifest.json").write_text("{", "utf-8")
-    with pytest.raises(ModelNotFoundError, match="is a checkpoint that was not exported yet"):
+    with pytest.raises(CheckpointError, match="is truncated or damaged"):
         sam_model_registry["vit_b"](checkpoint=exported)
+
+
+@pytest.mark.skipif(not NANO_CHECKPOINT.is_file(), reason="needs a checkout")
+def test_a_checkpoint_becomes_a_bundle_the_first_time(tmp_path, monkeypatch, image):
+    monkeypatch.setenv("SAM_EDGE_CACHE", str(tmp_path / "cache"))
+    sam = sam_model_registry["nano"](checkpoint=str(NANO_CHECKPOINT))
+    predictor = SamPredictor(sam)
+    predictor.set_image(image)
+    masks, _, _ = predictor.predict(np.array([[500, 375]]), np.array([1]))
+    assert masks.shape == (3, *image.shape[:2])
+    (bundle,) = (tmp_path / "cache" / "bundles").iterdir()
+    made = (bundle / "manifest.json").stat().st_mtime_ns
+    again = sam_model_registry["nano"](checkpoint=NANO_CHECKPOINT)
+    assert again.spec == sam.spec
+    assert (bundle / "manifest.json").stat().st_mtime_ns == made
 
 
 def test_a_model_that_is_not_here_says_how_to_get_it():
-    with pytest.raises(ModelNotFoundError, match="sam-edge models pull vit_h --export fp32"):
+    with pytest.raises(ModelNotFoundError, match=r"sam-edge models pull vit_h$"):
         sam_model_registry["default"]()
     with pytest.raises(ModelNotFoundError, match="sam-edge export CHECKPOINT -o BUNDLE"):
         sam_model_registry["vit_h"](checkpoint="sam_vit_h_4b8939.pth")
