@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -25,6 +26,29 @@ from sam_edge_runtimes import (
 from sam_edge_runtimes.cpu import saturates_here
 
 logger = logging.getLogger("sam_edge")
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How the graphs of a role are opened.
+
+    Attributes:
+        pack_weights: lay weights out once more for small products.
+        stays_open: also where memory is low, as every click needs it.
+        per_photo: the input whose dimensions differ from photo to photo where frames do, and their
+            names by axis.
+    """
+
+    pack_weights: bool = True
+    stays_open: bool = True
+    per_photo: tuple[str, Mapping[int, str]] | None = None
+
+
+OPENINGS: Mapping[str, Opening] = {
+    # An encoder's products have thousands of rows: packing gains nothing there.
+    IMAGE_ENCODER: Opening(False, False, ("image", {2: "height", 3: "width"})),
+}
+"""By role; one that is not listed is opened as ``Opening()``."""
 
 
 def load_model(
@@ -85,11 +109,10 @@ def load_model(
         shrink=memory == "low",  # of the decoder, which stays open
         cache=cache,
     )
-    sessions = {
-        # What is kept open is what every click needs.
-        role: DeferredSession(opener(role=role), keep=memory == "normal" or role != IMAGE_ENCODER)
-        for role in (*ROLES, *sorted({graph.role for graph in spec.graphs} - {*ROLES}))
-    }
+    sessions = {}
+    for role in (*ROLES, *sorted({graph.role for graph in spec.graphs} - {*ROLES})):
+        keep = memory == "normal" or OPENINGS.get(role, Opening()).stays_open
+        sessions[role] = DeferredSession(opener(role=role), keep=keep)
     reopen = partial(load_model, str(directory), engine, threads, memory, cache)
     return Model(spec, sessions, engine, reopen)
 
@@ -123,6 +146,7 @@ def graph_opener(
     from sam_edge.cache import compiled_directory
 
     graph = spec.graph(role, engine)
+    opening = OPENINGS.get(role, Opening())
     digest: list[str] = []
     # encode_image takes one photo at a time: a batch fixed at 1 lets the engine plan its memory.
     # With the grid's size known, it folds the decoder's positional encoding into a constant.
@@ -139,14 +163,14 @@ def graph_opener(
             threads=threads,
             input_shapes={tensor.name: tensor.shape for tensor in graph.inputs},
             fixed={**fixed, **sizes},
-            # An encoder's products have thousands of rows: packing gains nothing there.
-            pack_weights=role != IMAGE_ENCODER,
+            pack_weights=opening.pack_weights,
             shrink=shrink,
             cache=compiled_directory(digest[0]) if cache else None,
         )
 
-    if role == IMAGE_ENCODER and spec.image.frame == "photo":
-        return lambda: ShapedSession(opened, "image", {2: "height", 3: "width"})
+    if opening.per_photo is not None and spec.image.frame == "photo":
+        tensor, dimensions = opening.per_photo
+        return lambda: ShapedSession(opened, tensor, dimensions)
     return lambda: opened({})
 
 

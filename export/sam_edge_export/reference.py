@@ -16,7 +16,7 @@ from sam_edge.spec import (
     ModelSpec,
 )
 from sam_edge_export.modules.sam import NativeDecoder, Sam
-from sam_edge_runtimes import Float32
+from sam_edge_runtimes import Array
 
 
 class TorchSession:
@@ -35,7 +35,7 @@ class TorchSession:
         self._inputs = inputs
         self._outputs = outputs
 
-    def run(self, feeds: Mapping[str, Float32]) -> dict[str, Float32]:
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run the module once; see ``Session.run``."""
         with torch.inference_mode():
             answer = self._module(*(torch.from_numpy(feeds[name]) for name in self._inputs))

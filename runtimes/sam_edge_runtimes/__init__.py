@@ -14,12 +14,13 @@ from pathlib import Path
 
 from sam_edge_runtimes.errors import ArgumentError, EngineError, MissingDependencyError
 from sam_edge_runtimes.memory import give_back_freed
-from sam_edge_runtimes.session import DeferredSession, Float32, Session, ShapedSession
+from sam_edge_runtimes.session import Array, DeferredSession, Float32, Session, ShapedSession
 from sam_edge_runtimes.telemetry import import_engine, switch_off_telemetry
 from sam_edge_runtimes.threads import thread_limit
 
 __all__ = [
     "ENGINES",
+    "Array",
     "DeferredSession",
     "EngineError",
     "Float32",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from sam_edge_runtimes.session import Float32
+from sam_edge_runtimes.session import Array
 
 
 class FakeSession:
@@ -20,18 +20,18 @@ class FakeSession:
     [2.0, 2.0]
     """
 
-    def __init__(self, answer: Callable[[Mapping[str, Float32]], dict[str, Float32]]) -> None:
+    def __init__(self, answer: Callable[[Mapping[str, Array]], dict[str, Array]]) -> None:
         self._answer = answer
-        self.calls: list[dict[str, Float32]] = []
+        self.calls: list[dict[str, Array]] = []
 
-    def run(self, feeds: Mapping[str, Float32]) -> dict[str, Float32]:
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Record the feeds and return the function's answer.
 
         Raises:
-            TypeError: if a feed is not a C-contiguous float32 array.
+            TypeError: if a feed is not C-contiguous, or of float64, which no graph here takes.
         """
         for name, array in feeds.items():
-            if array.dtype != np.float32 or not array.flags.c_contiguous:
-                raise TypeError(f"{name} must be C-contiguous float32, got {array.dtype}")
+            if array.dtype == np.float64 or not array.flags.c_contiguous:
+                raise TypeError(f"{name} must be C-contiguous and of its graph's type")
         self.calls.append(dict(feeds))
         return self._answer(feeds)

@@ -10,7 +10,7 @@ import onnxruntime as ort
 
 from sam_edge_runtimes.compiled import drop, entry_of, is_whole, keep
 from sam_edge_runtimes.errors import EngineError
-from sam_edge_runtimes.session import Float32
+from sam_edge_runtimes.session import Array
 
 GRAPH, WEIGHTS = "graph.onnx", "graph.data"
 
@@ -105,7 +105,7 @@ class OnnxRuntimeSession:
         self._path = path
         self._outputs = [output.name for output in session.get_outputs()]
 
-    def run(self, feeds: Mapping[str, Float32]) -> dict[str, Float32]:
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run the graph once; see ``Session.run``."""
         try:
             arrays = self._session.run(self._outputs, dict(feeds), self._options)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sam_edge_runtimes.compiled import drop, entry_of, is_whole, keep
 from sam_edge_runtimes.errors import EngineError
 from sam_edge_runtimes.memory import give_back_freed
-from sam_edge_runtimes.session import Float32
+from sam_edge_runtimes.session import Array
 
 BLOB, NAMES = "model.blob", "outputs.json"
 
@@ -134,7 +134,7 @@ class OpenVinoSession:
         self._outputs = outputs
         self._blob = blob
 
-    def run(self, feeds: Mapping[str, Float32]) -> dict[str, Float32]:
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run the graph once; see ``Session.run``."""
         try:
             request = self._idle.get_nowait()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from threading import Lock
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from sam_edge_runtimes.memory import give_back_freed
 
 if TYPE_CHECKING:  # numpy takes longer to import than all of this package
     import numpy as np
     from numpy.typing import NDArray
+
+Array: TypeAlias = "NDArray[Any]"
+"""A tensor of whatever type its graph says: pixels are float32, a text's tokens int64."""
 
 Float32: TypeAlias = "NDArray[np.float32]"
 
@@ -22,11 +25,11 @@ class Session(Protocol):
     thread.
     """
 
-    def run(self, feeds: Mapping[str, Float32]) -> dict[str, Float32]:
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run the graph once.
 
         Args:
-            feeds: every input by name, float32, C-contiguous.
+            feeds: every input by name, C-contiguous, of the type that the graph says.
 
         Returns:
             Every output by name. The caller owns the arrays: a later ``run`` leaves them alone.
@@ -51,7 +54,7 @@ class DeferredSession:
         self._session: Session | None = None
         self._lock = Lock()
 
-    def run(self, feeds: Mapping[str, Float32]) -> dict[str, Float32]:
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Open the graph if it is not open, and run it."""
         if not self._keep:
             with self._lock:  # one at a time: two open encoders would defeat the purpose
@@ -92,7 +95,7 @@ class ShapedSession:
         self._any: Session | None = None
         self._lock = Lock()
 
-    def run(self, feeds: Mapping[str, Float32]) -> dict[str, Float32]:
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run the session for this shape, or open it; see ``Session.run``."""
         shape = feeds[self._tensor].shape
         sizes = tuple(shape[axis] for axis in self._dimensions)
@@ -107,7 +110,7 @@ class ShapedSession:
         return _owned(session.run(feeds))
 
 
-def _owned(answer: Mapping[str, Float32]) -> dict[str, Float32]:
+def _owned(answer: Mapping[str, Array]) -> dict[str, Array]:
     """Copy what a session answered that will be closed.
 
     ONNX Runtime's arrays are pieces of its arena, and one of them keeps all of it.

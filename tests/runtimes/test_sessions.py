@@ -30,21 +30,38 @@ ENGINES = [
 ]
 
 
-def value_info(name):
-    """A float32 tensor of shape (batch, 2), as ONNX's ValueInfoProto."""
+FLOAT, INT64 = 1, 7
+"""ONNX's numbers for types."""
+
+
+def value_info(name, kind):
+    """A tensor of shape (batch, 2), as ONNX's ValueInfoProto."""
     shape = field(1, field(2, "batch")) + field(1, field(1, 2))
-    return field(1, name) + field(2, field(1, field(1, 1) + field(2, shape)))
+    return field(1, name) + field(2, field(1, field(1, kind) + field(2, shape)))
+
+
+def write_doubling(path, kind):
+    """``y = x + x``, encoded by hand so that the test needs no graph tool."""
+    node = field(1, "x") + field(1, "x") + field(2, "y") + field(4, "Add")
+    inputs, outputs = field(11, value_info("x", kind)), field(12, value_info("y", kind))
+    graph = field(1, node) + field(2, "g") + inputs + outputs
+    opset = field(2, 17)
+    path.write_bytes(field(1, 8) + field(7, graph) + field(8, opset))
+    return path
 
 
 @pytest.fixture
 def doubling(tmp_path):
-    """``y = x + x``, encoded by hand so that the test needs no graph tool."""
-    node = field(1, "x") + field(1, "x") + field(2, "y") + field(4, "Add")
-    graph = field(1, node) + field(2, "g") + field(11, value_info("x")) + field(12, value_info("y"))
-    opset = field(2, 17)
-    path = tmp_path / "doubling.onnx"
-    path.write_bytes(field(1, 8) + field(7, graph) + field(8, opset))
-    return path
+    return write_doubling(tmp_path / "doubling.onnx", FLOAT)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_session_takes_and_gives_what_its_graph_says(engine, tmp_path):
+    """A text's tokens are whole numbers; float32 would round them from 2^24 on."""
+    path = write_doubling(tmp_path / "tokens.onnx", INT64)
+    answer = open_session(engine, path).run({"x": np.array([[2**24 + 1, -3]])})["y"]
+    assert answer.dtype == np.int64
+    assert answer.tolist() == [[2**25 + 2, -6]]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -176,7 +193,7 @@ def test_a_shaped_session_gives_what_an_open_graph_gives(engine, doubling):
 
 def test_the_fake_is_as_strict_as_an_engine():
     session = FakeSession(lambda feeds: {})
-    with pytest.raises(TypeError, match="float32"):
+    with pytest.raises(TypeError, match="of its graph.s type"):
         session.run({"x": np.zeros(1)})
 
 

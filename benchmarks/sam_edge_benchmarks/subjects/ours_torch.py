@@ -15,7 +15,7 @@ from sam_edge_benchmarks.subjects.torch_device import TorchDevice
 from sam_edge_benchmarks.work import Opaque, Request
 
 if TYPE_CHECKING:
-    from sam_edge_runtimes import Float32
+    from sam_edge_runtimes import Array
 
 
 def import_libraries(request: Request) -> None:
@@ -68,7 +68,7 @@ class TorchSession:
         self._module = device.place(module)
         self._outputs = outputs
 
-    def run(self, feeds: Mapping[str, Float32]) -> dict[str, Float32]:
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run the module once; see ``sam_edge_runtimes.Session.run``."""
         import torch
 
