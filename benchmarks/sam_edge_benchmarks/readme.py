@@ -33,12 +33,18 @@ COLUMNS = (
 """What fits on a README; the report has the rest."""
 
 
+SUBJECTS = ("official-torch/", "ours-torch/", "bundle/")
+"""How the subjects of its rows begin; the peers that nobody would choose are in the report."""
+
+
 def readme_block(files: Sequence[Path]) -> str:
     """Return what stands between the markers: a table, and where its figures come from."""
     ordered = sorted(files, key=lambda file: file.name)
     records = [read_record(file) for file in ordered]
     indices = [RESULT_COLUMNS.index(name) for name in COLUMNS]
-    rows = [tuple(row[index] for index in indices) for row in result_rows(entries(records))]
+    subject = RESULT_COLUMNS.index("subject")
+    shown = [row for row in result_rows(entries(records)) if row[subject].startswith(SUBJECTS)]
+    rows = [tuple(row[index] for index in indices) for row in shown]
     sources = ", ".join(f"`benchmarks/results/{file.name}`" for file in ordered) or "no record yet"
     lines = [markdown_table(COLUMNS, rows), "", f"From {sources}."]
     if _noisy(records):

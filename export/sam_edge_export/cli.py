@@ -187,8 +187,8 @@ def _engines(text: str) -> tuple[str, ...]:
 def run_export(arguments: argparse.Namespace) -> int:
     """Export as the command line says."""
     _need_torch("exporting")
-    from sam_edge_export.int8 import Int8
     from sam_edge_export.pipeline import export_bundle
+    from sam_edge_export.quantize.gate import Int8
 
     results = export_bundle(
         arguments.checkpoint,

@@ -16,10 +16,10 @@ from sam_edge.photos import photos_in
 from sam_edge.spec import DECODERS, FRAMES, PRECISIONS
 from sam_edge.staging import BUNDLE, SCRATCH, check_output, install, staging
 from sam_edge_export import trace
-from sam_edge_export.int8 import Int8, recipes_for, write_int8
 from sam_edge_export.load import load_checkpoint
 from sam_edge_export.manifest import blank, with_graph
 from sam_edge_export.quantize.calibrate import calibration_photos
+from sam_edge_export.quantize.gate import Int8, recipes_for, write_int8
 from sam_edge_export.reference import reference_model
 from sam_edge_export.verify import record
 

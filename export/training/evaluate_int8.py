@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from sam_edge import Prompt, load_model
 from sam_edge.gates import installed_engines
 from sam_edge.model import Model
-from sam_edge_export.int8 import Int8
 from sam_edge_export.pipeline import export_bundle
+from sam_edge_export.quantize.gate import Int8
 
 
 def prompts_of(trial: Trial) -> list[Prompt]:

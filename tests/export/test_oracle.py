@@ -93,5 +93,6 @@ def test_masks_are_those_of_our_modules(own_nano, nano, photos, shape):
     check_faithful(nano, photos[shape], own_nano)
 
 
+@pytest.mark.slow
 def test_full_size_masks_are_those_of_our_modules(vit_b_bundle, vit_b_checkpoint, vit_b, photos):
     check_faithful(vit_b, photos["portrait"], own_reference(vit_b_bundle, vit_b_checkpoint))

@@ -9,12 +9,12 @@ import sam_edge
 from sam_edge.bundle import read_spec
 from sam_edge.errors import SamEdgeError
 from sam_edge_export import trace
-from sam_edge_export.int8 import Int8
 from sam_edge_export.modules import image_encoder, tiny_vit
 from sam_edge_export.modules.photo_frame import PhotoFrameEncoder
 from sam_edge_export.modules.sam import Sam
 from sam_edge_export.pipeline import export_bundle
 from sam_edge_export.quantize.equalize import equalize
+from sam_edge_export.quantize.gate import Int8
 from sam_edge_export.seeded import seeded_state
 from sam_edge_runtimes import open_session
 

@@ -7,14 +7,16 @@ import pytest
 from sam_edge import load_model
 from sam_edge.checkpoints import source_sha256
 from sam_edge.cli import main
-from sam_edge.zoo.table import named_models
+from sam_edge.zoo.table import TABLE, named_models
 from tests.sam_edge.known import NANO_CHECKPOINT
 from tests.sam_edge.zoo.server import Behaviour, serving
 
 
 @pytest.fixture
 def table(tmp_path, monkeypatch):
+    rows = json.loads(TABLE.read_bytes())
     row = {
+        **rows["nano"],
         "title": "nano by another name",
         "licence": "Apache-2.0",
         "url": "http://127.0.0.1:9/nano.safetensors",
@@ -22,7 +24,7 @@ def table(tmp_path, monkeypatch):
         "sha256": source_sha256(NANO_CHECKPOINT),
     }
     path = tmp_path / "models.json"
-    path.write_text(json.dumps({"remote": row}))
+    path.write_text(json.dumps(rows | {"remote": row}))
     monkeypatch.setattr("sam_edge.zoo.table.TABLE", path)
     monkeypatch.setenv("SAM_EDGE_CACHE", str(tmp_path / "cache"))
     named_models.cache_clear()
@@ -51,7 +53,8 @@ def test_pull_and_export_make_a_name_that_segments(table, monkeypatch, photos, c
 
 
 def test_pull_and_export_int8_on_trained_weights(table, monkeypatch, photos):
-    monkeypatch.setattr("sam_edge_export.int8.speedup", lambda *_: 1.5)  # no speed in tests
+    # no speed in tests
+    monkeypatch.setattr("sam_edge_export.quantize.gate.speedup", lambda *_: 1.5)
     with serving(Behaviour(NANO_CHECKPOINT.read_bytes())) as address:
         monkeypatch.setenv("SAM_EDGE_MIRROR", address)
         assert main(["models", "pull", "remote", "--export", "int8"]) == 0

@@ -193,7 +193,7 @@ def test_a_shaped_session_gives_what_an_open_graph_gives(engine, doubling):
 
 def test_the_fake_is_as_strict_as_an_engine():
     session = FakeSession(lambda feeds: {})
-    with pytest.raises(TypeError, match="of its graph.s type"):
+    with pytest.raises(TypeError, match="of its graph's type"):
         session.run({"x": np.zeros(1)})
 
 

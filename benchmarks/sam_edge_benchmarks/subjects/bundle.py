@@ -47,8 +47,8 @@ def load(request: Request) -> ModelSubject:
 
 def prepare(arguments: dict[str, Any]) -> str:
     """Export a checkpoint to a bundle. Returns its directory."""
-    from sam_edge_export.int8 import Int8
     from sam_edge_export.pipeline import export_bundle
+    from sam_edge_export.quantize.gate import Int8
 
     export_bundle(
         Path(arguments["checkpoint"]),

@@ -5,17 +5,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sam_edge_benchmarks.subjects import standins
 from sam_edge_benchmarks.subjects.engine_model import ModelSubject
 from sam_edge_benchmarks.subjects.torch_device import TorchDevice
-from sam_edge_benchmarks.work import Opaque, Request
+from sam_edge_benchmarks.work import Request
 
 if TYPE_CHECKING:
-    from sam_edge_runtimes import Array
+    pass
 
 
 def import_libraries(request: Request) -> None:
@@ -30,16 +29,16 @@ def load(request: Request) -> ModelSubject:
     import torch
 
     from sam_edge.model import Model
-    from sam_edge.spec import ROLES, ImageSpec, ModelSpec, Source
+    from sam_edge.spec import IMAGE_ENCODER, ImageSpec, ModelSpec, Source
     from sam_edge.zoo.table import named_models
-    from sam_edge_export.modules.sam import NativeDecoder, Sam
+    from sam_edge_export.modules.sam import Sam
+    from sam_edge_export.reference import sessions_of
 
     family = named_models()[request.variant]
     device = TorchDevice(request)
     sam = Sam(request.variant, request.image_size)
     sam.load_state_dict(torch.load(request.model, map_location="cpu", weights_only=True))
-    encoder = TorchSession(device, sam.image_encoder, ("image_embeddings",))
-    decoder = TorchSession(device, NativeDecoder(sam), ("low_res_masks", "iou_predictions"))
+    sessions = sessions_of(sam, device.place, device=device.name, computing=device.computing)
     spec = ModelSpec(
         variant=request.variant,
         image=ImageSpec(request.image_size, family.mean, family.std),
@@ -50,36 +49,7 @@ def load(request: Request) -> ModelSubject:
         source=Source(Path(request.model).name, "", ""),
         exporter={},
     )
-    sessions = dict(zip(ROLES, (encoder, decoder), strict=True))
-    return ModelSubject(Model(spec, sessions, "torch"), encoder, device.describe)
-
-
-class TorchSession:
-    """A torch module where a graph would be.
-
-    Args:
-        device: sets precision and waits.
-        module: takes the graph's inputs in their order.
-        outputs: names for what it returns.
-    """
-
-    def __init__(self, device: TorchDevice, module: Opaque, outputs: tuple[str, ...]) -> None:
-        self._device = device
-        self._module = device.place(module)
-        self._outputs = outputs
-
-    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """Run the module once; see ``sam_edge_runtimes.Session.run``."""
-        import torch
-
-        with self._device.computing():
-            inputs = [torch.as_tensor(array).to(self._device.name) for array in feeds.values()]
-            answer = self._module(*inputs)
-        arrays = answer if isinstance(answer, tuple) else (answer,)
-        return {
-            name: array.float().cpu().numpy()
-            for name, array in zip(self._outputs, arrays, strict=True)
-        }
+    return ModelSubject(Model(spec, sessions, "torch"), sessions[IMAGE_ENCODER], device.describe)
 
 
 def prepare(arguments: dict[str, Any]) -> str:

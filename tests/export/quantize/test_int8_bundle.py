@@ -12,9 +12,9 @@ from sam_edge.bundle import read_spec
 from sam_edge.cli import main
 from sam_edge.errors import EngineError
 from sam_edge_export import int8
-from sam_edge_export.int8 import Int8
 from sam_edge_export.pipeline import export_bundle
 from sam_edge_export.quantize.encoder import fewest_floats, sensitive_first, source
+from sam_edge_export.quantize.gate import Int8
 from sam_edge_export.quantize.recipes import RECIPES
 from sam_edge_runtimes import ENGINES
 
