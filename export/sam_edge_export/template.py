@@ -66,6 +66,9 @@ SOURCES = (
 ENDINGS = {"_fp16": ("half",), "_s8": ("integers",), "_scale": ("scales",)}
 """What passes over graphs append to a weight's name, and the form that its values then have."""
 
+LARGEST_CONSTANT = 1_000_000
+"""Bytes of a shape, an index or a number of the code, at most."""
+
 PROVENANCE = {"source": "seeded"}
 
 
@@ -114,6 +117,11 @@ class _Maker:
         unseen = {tensor.name for tensor in self._graph.graph.initializer} ^ set(self._views)
         if unseen:
             raise ValueError(f"the probe's graph and the seeded one differ in {sorted(unseen)[0]}")
+        for tensor in self._graph.graph.initializer:
+            # The same for any weights, though a large model's patterns may hold its numbers.
+            if tensor.raw_data == self._probed_bytes.get(tensor.name):
+                self._views[tensor.name] = None
+        del self._probed_bytes
 
     @staticmethod
     def _traceable(sam: Sam, halves: Mapping[str, str]) -> trace.Traceable:
@@ -129,6 +137,11 @@ class _Maker:
         with torch.no_grad():
             probe = Probe({prefix: sam.get_submodule(name) for prefix, name in halves.items()})
         graph = trace.traced(self._traceable(sam, halves), self._scratch)
+        self._probed_bytes = {
+            tensor.name: tensor.raw_data
+            for tensor in graph.graph.initializer
+            if len(tensor.raw_data) <= LARGEST_CONSTANT
+        }
         return {
             tensor.name: probe.view(numpy_helper.to_array(tensor))
             for tensor in graph.graph.initializer

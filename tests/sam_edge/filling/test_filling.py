@@ -20,6 +20,7 @@ from sam_edge.filling.template import sizes, templates, weights_needed
 from sam_edge.gates import FidelityError, SlowError
 from sam_edge.photos import photos_in
 from sam_edge.zoo.table import TABLE, named_models
+from sam_edge_runtimes.memory import peak_rss
 from tests.sam_edge.checkpoints.writers import seeded_weights, write_pth
 from tests.sam_edge.known import NANO_CHECKPOINT
 from tests.sam_edge.zoo.server import Behaviour, serving
@@ -155,6 +156,21 @@ def test_too_full_a_disk_is_said_before_anything_is_written(tmp_path, monkeypatc
     with pytest.raises(SamEdgeError, match=r"needs 30 MB of disk .* has 1 MB"):
         fill_bundle(NANO_CHECKPOINT, tmp_path / "x")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(peak_rss() is None, reason="the system does not tell")
+def test_filling_holds_one_tensor_at_a_time(tmp_path):
+    """MobileSAM: 40 MB of weights, and a process of half the limit is numpy and Python alone."""
+    shapes = weights_needed(templates("mobile_sam", 1024))
+    path = write_pth(tmp_path / "x.pth", seeded_weights(shapes, 0))
+    script = (
+        "import sys; from pathlib import Path; from sam_edge.filling.bundle import fill_bundle\n"
+        "from sam_edge_runtimes.memory import peak_rss\n"
+        "fill_bundle(Path(sys.argv[1]), Path(sys.argv[2])); print(peak_rss())"
+    )
+    command = [sys.executable, "-c", script, str(path), str(tmp_path / "x")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 120e6
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no signals there")
