@@ -53,7 +53,7 @@ test: $(DEV)/.done lint
 .PHONY: test-wheel
 test-wheel: $(CORE)/.done
 	$(CORE)/bin/python -m pip install --quiet 'pytest>=8.3' 'hypothesis>=6.100' 'pycocotools>=2.0.8' \
-		'tifffile>=2024.1'
+		'tifffile>=2024.1' 'httpx>=0.27' "$$(ls dist/*.whl)[serve]"
 	$(CORE)/bin/pytest -m "not slow" tests/architecture tests/runtimes tests/sam_edge tests/fuzz
 
 # The lowest versions that pyproject.toml promises: the built wheel on them, without torch.

@@ -29,7 +29,7 @@ def request(
     body: object = None,
     media_type: str = "application/json",
     **headers: str,
-) -> Any:
+) -> Any:  # noqa: ANN401 - JSON is anything
     """Ask the server, and return its answer as it stands: a response to be read."""
     data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
     if TOKEN:
@@ -46,7 +46,7 @@ def request(
         sys.exit(f"{error.code} {said['code']}: {said['message']}")
 
 
-def call(method: str, path: str, body: object = None) -> Any:
+def call(method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 - JSON is anything
     """Ask for JSON."""
     with request(method, path, body) as answer:
         return json.load(answer)

@@ -20,7 +20,7 @@ from typing import Any
 from sam_edge.cache import CacheError, cache_directory
 from sam_edge.errors import JsonFileError, SamEdgeError
 from sam_edge.fields import photo_size
-from sam_edge.files import json_text, read_json, written
+from sam_edge.files import json_text, read_json, unwritable, written
 from sam_edge.server.imported import Imports
 from sam_edge.server.library import Library, ServedPhoto
 from sam_edge.server.objects import checked_objects
@@ -29,6 +29,7 @@ from sam_edge.server.refusals import (
     ConflictError,
     ForbiddenError,
     NotFoundError,
+    RefusedError,
     TimedOutError,
 )
 from sam_edge.text import printable, shown
@@ -44,8 +45,10 @@ LOCK_S = 10.0
 _Change = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
 
 
-class AnnotationsError(SamEdgeError, ValueError):
+class AnnotationsError(RefusedError):
     """A file of annotations that is not as it was saved."""
+
+    status, code = 422, "bad_annotations"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +151,10 @@ class Annotations:
                 "done": before["done"] if done is None else done,
                 "objects": objects,
             }
-            if self._folder is not None:
-                os.makedirs(self._folder, exist_ok=True)
+            try:
+                os.makedirs(path.parent, exist_ok=True)
+            except OSError as error:
+                raise unwritable(path.parent, error) from error
             with written(path) as partial, partial.open("w", encoding="utf-8") as file:
                 file.write(json_text(document))
                 file.flush()
@@ -190,8 +195,10 @@ class Annotations:
             if path.stat().st_size > LARGEST_FILE:
                 raise AnnotationsError(f"{path} has more than {LARGEST_FILE >> 20} MB")
             content = read_json(path)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except JsonFileError as error:
+            raise AnnotationsError(f"{error}; move it away to begin anew") from error
         try:
             if content["schema"] != SCHEMA:
                 raise AnnotationsError(
@@ -210,8 +217,6 @@ class Annotations:
                 )
             objects = checked_objects(content["objects"], stated, self._most_objects)
         except (KeyError, TypeError, ValueError, BadRequestError) as error:
-            if isinstance(error, AnnotationsError | JsonFileError):
-                raise
             raise AnnotationsError(
                 f"{path} is not as it was saved: {printable(str(error))}; move it away"
             ) from error
