@@ -26,7 +26,7 @@ from sam_edge.server.everything import KNOBS
 from sam_edge.server.library import ServedPhoto
 from sam_edge.server.photo_routes import described, keep_upload
 from sam_edge.server.refusals import BadRequestError, NotFoundError
-from sam_edge.server.requests import client_of, json_of, photo_of, service_of
+from sam_edge.server.requests import client_of, json_of, photo_named, service_of
 from sam_edge.server.service import Service
 from sam_edge.spec import PROMPT_ENCODER_MASK_DECODER, GraphFile
 from sam_edge.text import shown
@@ -140,7 +140,7 @@ async def _named(request: Request, content: dict[str, Any]) -> ServedPhoto:
     if ("photo" in content) == ("path" in content):
         raise BadRequestError("say either photo, an id, or path, inside a served folder")
     if "photo" in content:
-        return await photo_of(request, content["photo"])
+        return await photo_named(request, content["photo"])
     path = content["path"]
     if not isinstance(path, str):
         raise BadRequestError(f"path is a text, got {shown(path)}")
@@ -229,7 +229,7 @@ async def find_everything(request: Request) -> Response:
     """Everything in a photo."""
     service, client = service_of(request), client_of(request)
     content = await json_of(request, ("photo", "coarse_first", *KNOBS))
-    photo = await photo_of(request, content.get("photo", 0))
+    photo = await photo_named(request, content.get("photo"))
     make = service.everything.generator(content)
     target = await service.encoder.target(photo, None)
 

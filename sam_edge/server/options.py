@@ -24,6 +24,7 @@ class Limits:
         bodies_bytes: of all bodies that are held at once.
         connections: open ones.
         header_s: seconds until a request's header is there.
+        idle_s: seconds that a connection is kept after an answer.
         body_s: seconds until its body is.
         decode_s: seconds for a decode, with its wait.
         prompts: of a batch.
@@ -38,6 +39,7 @@ class Limits:
     bodies_bytes: int = 512 * 2**20
     connections: int = 256
     header_s: float = 15
+    idle_s: int = 60
     body_s: float = 30
     decode_s: float = 30
     prompts: int = 1000

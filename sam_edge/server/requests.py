@@ -47,9 +47,13 @@ async def json_of(
     return await read_object(request, known, most, limits.body_s)
 
 
-async def photo_of(request: Request, identity: object = None) -> ServedPhoto:
-    """Return the photo that a path, or a field of the body, names."""
-    name = request.path_params["id"] if identity is None else identity
+async def photo_of(request: Request) -> ServedPhoto:
+    """Return the photo that the path names."""
+    return await photo_named(request, request.path_params["id"])
+
+
+async def photo_named(request: Request, name: object) -> ServedPhoto:
+    """Return the photo that a field of the body names."""
     if not isinstance(name, str):
         raise BadRequestError(f"photo is a photo's id, got {shown(name)}")
     return await asyncio.to_thread(service_of(request).library.photo, name)

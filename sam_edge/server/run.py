@@ -86,7 +86,7 @@ def server(
         proxy_headers=False,
         server_header=False,
         limit_concurrency=options.limits.connections,
-        timeout_keep_alive=60,
+        timeout_keep_alive=options.limits.idle_s,
         timeout_graceful_shutdown=STOP_S,
     )
     return uvicorn.Server(config)

@@ -106,7 +106,7 @@ def test_of_many_saves_at_once_one_is_done_and_the_others_are_told(cat):
 def test_two_servers_on_one_folder_are_told_of_each_other(cat, tmp_path):
     client, photo, path = cat
     assert client.put(path, json={"base_version": 0, "objects": objects(1)}).status_code == 200
-    with running.opened(photo.parent, cache=tmp_path / "other") as (process, other):
+    with running.opened(photo.parent, cache=tmp_path / "other") as (_, other):
         assert other.get(path).json()["version"] == 1
         assert other.put(path, json={"base_version": 1, "objects": []}).status_code == 200
     assert client.put(path, json={"base_version": 1, "objects": []}).status_code == 409
