@@ -3,10 +3,10 @@
     python benchmarks/techniques/serve_load.py   # needs two minutes; writes serve_load.json
 
 The server is ``sam-edge serve`` in a process of its own with the model in the box. A request is
-what the page sends while the pointer hovers: one point, the best mask's logits in float16. Native is the
-same decode through ``Model.decode_tensors`` in this process, in turn with the lone client's trips,
-each time after the other had its working memory warm. The load is one request in flight a client,
-sent anew when it is answered, each on its own connection, from threads of a third process.
+what the page sends while the pointer hovers: one point, the best mask's logits in float16. Native
+is the same decode through ``Model.decode_tensors`` in this process, in turn with the lone client's
+trips. The load is one request in flight a client, sent anew when it is answered, each on its own
+connection, from the threads of a third process.
 """
 
 from __future__ import annotations

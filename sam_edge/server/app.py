@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -16,13 +17,18 @@ from sam_edge.server.answers import json_answer, refusal_answer
 from sam_edge.server.body import Budget
 from sam_edge.server.guard import Guard
 from sam_edge.server.openapi import ENDPOINTS, document
-from sam_edge.server.page import page_files, show_page
+from sam_edge.server.page import STATIC, page_files, show_page
 from sam_edge.server.refusals import NotFoundError, RefusedError, WrongMethodError
 from sam_edge.server.service import Service
 
 
-def application(service: Service) -> Starlette:
-    """Return the ASGI application."""
+def application(service: Service, static: Path = STATIC) -> Starlette:
+    """Return the ASGI application.
+
+    Args:
+        service: what answers.
+        static: the folder of the page's files, which need not be there.
+    """
     described = document()
 
     async def openapi(request: Request) -> Response:
@@ -47,7 +53,7 @@ def application(service: Service) -> Starlette:
     app.router.redirect_slashes = False
     app.state.service = service
     app.state.budget = budget
-    app.state.page = page_files()
+    app.state.page = page_files(static)
     return app
 
 

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -15,6 +16,7 @@ from sam_edge.errors import SamEdgeError
 from sam_edge.model import Model
 from sam_edge.server.app import application
 from sam_edge.server.options import Options
+from sam_edge.server.page import STATIC
 from sam_edge.server.service import Choice, Service
 
 STOP_S = 3
@@ -59,6 +61,7 @@ def server(
     words: Sequence[str],
     options: Options,
     log_level: str = "error",
+    static: Path = STATIC,
 ) -> uvicorn.Server:
     """Return what serves: ``serve_on`` runs it, and ``should_exit = True`` stops it.
 
@@ -68,11 +71,12 @@ def server(
         words: photos and folders, as commands take them.
         options: see there.
         log_level: of uvicorn's own log.
+        static: the folder of the page's files.
 
     Raises:
         ImageError: if a photo or a folder is not there.
     """
-    app = application(Service(model, choice, words, options))
+    app = application(Service(model, choice, words, options), static)
     config = uvicorn.Config(
         app,
         # uvicorn takes a class, or what makes protocols as one.

@@ -17,6 +17,7 @@ import httpx
 import sam_edge
 from sam_edge.server import run
 from sam_edge.server.options import Options
+from sam_edge.server.page import STATIC
 from sam_edge.server.service import Choice
 from sam_edge.zoo import resolve
 
@@ -73,13 +74,15 @@ def process(*words, cache):
 
 
 @contextmanager
-def thread(*words, uploads, model=None, **options):
+def thread(*words, uploads, model=None, static=STATIC, **options):
     """A server in this process; ``options`` are those of ``Options``."""
     chosen = Options(host="127.0.0.1", port=0, token=None, uploads=uploads)
     chosen = replace(chosen, **options)
     listening = run.open_socket(chosen)
     choice = Choice(resolve(None).absolute(), 1, "normal")
-    server = run.server(model or sam_edge.load_model(), choice, [*map(str, words)], chosen)
+    server = run.server(
+        model or sam_edge.load_model(), choice, [*map(str, words)], chosen, static=static
+    )
     running = threading.Thread(target=run.serve_on, args=(listening, server))
     running.start()
     try:
