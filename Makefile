@@ -62,7 +62,7 @@ $(FLOORS)/.done: $(PACKAGED) tests/requirements-floors.txt
 	rm -rf $(FLOORS)/dist
 	$(FLOORS)/bin/python -m pip wheel --quiet --no-deps --wheel-dir $(FLOORS)/dist .
 	$(FLOORS)/bin/python -m pip install --quiet --only-binary :all: -r tests/requirements-floors.txt \
-		'pytest>=8.3' 'hypothesis>=6.100' 'pycocotools>=2.0.8'
+		'pytest>=8.3' 'hypothesis>=6.100' 'pycocotools>=2.0.8' 'httpx>=0.27'
 	$(FLOORS)/bin/python -m pip install --quiet --force-reinstall --no-deps $(FLOORS)/dist/*.whl
 	@touch $@
 
