@@ -93,10 +93,11 @@ def run_serve(arguments: argparse.Namespace) -> int:
         from sam_edge.server.page import page_files
         from sam_edge.server.service import Choice
     except ModuleNotFoundError as error:
-        if error.name not in ("starlette", "uvicorn", "h11"):
+        package = (error.name or "").partition(".")[0]
+        if package not in ("starlette", "uvicorn", "h11"):
             raise
         raise MissingDependencyError(
-            f"serve needs {error.name}; install it with: pip install 'sam-edge[serve]'"
+            f"serve needs {package}; install it with: pip install 'sam-edge[serve]'"
         ) from error
     token = _token(arguments.token)
     if token is None and not is_loopback(arguments.host):
@@ -119,9 +120,9 @@ def run_serve(arguments: argparse.Namespace) -> int:
     model = load_from(arguments)
     directory = resolve(arguments.model).absolute()
     choice = Choice(directory, arguments.threads, arguments.memory)
-    listening = run.open_socket(options)
     level = "debug" if arguments.debug else "error"
     server = run.server(model, choice, arguments.images, options, level)
+    listening = run.open_socket(options)
     address = run.address_of(listening, options) + ("" if token is None else f"#token={token}")
     show(address)
     sys.stdout.flush()

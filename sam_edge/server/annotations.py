@@ -74,7 +74,7 @@ class Annotations:
         self._library = library
         self._folder = folder
         self._most_objects = most_objects
-        self.imports = Imports()
+        self.imports = Imports(most_objects)
         self._lock = Lock()
         self._locks: dict[Path, Lock] = {}
         self._summaries: dict[Path, tuple[tuple[int, int], Summary]] = {}

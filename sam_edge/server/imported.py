@@ -6,13 +6,14 @@ import base64
 import binascii
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from math import cos, hypot, pi, sin
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -22,7 +23,8 @@ from sam_edge.fields import field, identity, is_number, items, text
 from sam_edge.files import read_json
 from sam_edge.masks import Mask, polygons_to_mask, to_coco_rle
 from sam_edge.masks.boxes import boxed_rle
-from sam_edge.text import printable, shown
+from sam_edge.server.objects import new_object
+from sam_edge.text import shown
 
 LARGEST_FILE = 256 * 2**20
 
@@ -50,9 +52,14 @@ class Imported:
 
 
 class Imports:
-    """Finds the files of photos. Used from several threads: a race reads a file twice."""
+    """Finds the files of photos. Used from several threads: a race reads a file twice.
 
-    def __init__(self) -> None:
+    Args:
+        most_objects: of one photo; more are skipped.
+    """
+
+    def __init__(self, most_objects: int) -> None:
+        self._most_objects = most_objects
         self._coco: dict[Path, tuple[tuple[int, int], frozenset[str]]] = {}
         self._last: tuple[Path, tuple[int, int], Any] | None = None
 
@@ -75,30 +82,20 @@ class Imports:
         with suppress(SamEdgeError, OSError, ValueError):
             content = self._content(path)
             reader = {"labelme": _labelme, "sa1b": _sa1b, "coco": _coco}[kind]
-            masks, skipped = [], 0
+            objects: list[dict[str, Any]] = []
+            skipped = 0
             for read in reader(content, photo.name, size):
                 try:
+                    if len(objects) >= self._most_objects:
+                        raise ValueError("there are too many")
                     label, mask, score = read()
                     if not mask.any():
                         raise ValueError("there is no pixel in it")
                 except (SamEdgeError, ValueError, TypeError, KeyError):
                     skipped += 1
                     continue
-                masks.append((label, mask, score))
-                if len(masks) >= 20_000:
-                    break
-            objects = [
-                {
-                    "id": f"{kind}-{number}",
-                    "label": printable(label)[:200] or "object",
-                    "rle": dict(to_coco_rle(boxed_rle(mask, size=size))),
-                    "score": score,
-                    "stability": None,
-                    "prompt": None,
-                    "extra": {},
-                }
-                for number, (label, mask, score) in enumerate(masks)
-            ]
+                rle = to_coco_rle(boxed_rle(mask, size=size))
+                objects.append(new_object(f"{kind}-{len(objects)}", label, rle, score))
             return Imported(kind, path, objects, skipped)
         return None
 
@@ -173,18 +170,14 @@ def _names_in(content: object) -> Iterator[str]:
             yield re.split(r"[/\\]", text(image, "file_name"))[-1]
 
 
-class _Read:
-    """Reads one object when it is called, so that a bad one is skipped alone."""
+_Found: TypeAlias = tuple[str, Mask, float | None]
+"""An object's label, mask and score."""
 
-    def __init__(self, work: Any, *arguments: Any) -> None:  # noqa: ANN401
-        self._work, self._arguments = work, arguments
-
-    def __call__(self) -> tuple[str, Mask, float | None]:
-        result: tuple[str, Mask, float | None] = self._work(*self._arguments)
-        return result
+_Reader: TypeAlias = Callable[[], _Found]
+"""Reads one object when it is called, so that a bad one is skipped alone."""
 
 
-def _labelme(content: object, name: str, size: tuple[int, int]) -> Iterator[_Read]:
+def _labelme(content: object, _: str, size: tuple[int, int]) -> Iterator[_Reader]:
     """Shapes of one group and label are one object, as ``labelme_document`` writes them."""
     groups: dict[object, list[Any]] = {}
     for number, shape in enumerate(items(content, "shapes")):
@@ -192,10 +185,10 @@ def _labelme(content: object, name: str, size: tuple[int, int]) -> Iterator[_Rea
         key = (number,) if group is None else (str(group), str(shape.get("label")))
         groups.setdefault(key, []).append(shape)
     for shapes in groups.values():
-        yield _Read(_labelme_object, shapes, size)
+        yield partial(_labelme_object, shapes, size)
 
 
-def _labelme_object(shapes: list[Any], size: tuple[int, int]) -> tuple[str, Mask, float | None]:
+def _labelme_object(shapes: list[Any], size: tuple[int, int]) -> _Found:
     mask = np.zeros(size, np.bool_)
     for shape in shapes:
         mask |= _shape_mask(shape, size)
@@ -241,12 +234,12 @@ def _pasted(picture: str, corners: np.ndarray[Any, Any], size: tuple[int, int]) 
     return mask
 
 
-def _sa1b(content: object, name: str, size: tuple[int, int]) -> Iterator[_Read]:
+def _sa1b(content: object, _: str, size: tuple[int, int]) -> Iterator[_Reader]:
     for entry in items(content, "annotations"):
-        yield _Read(_coco_object, entry, size, {})
+        yield partial(_coco_object, entry, size, {})
 
 
-def _coco(content: object, name: str, size: tuple[int, int]) -> Iterator[_Read]:
+def _coco(content: object, name: str, size: tuple[int, int]) -> Iterator[_Reader]:
     mine = {
         identity(image, "id")
         for image in items(content, "images")
@@ -261,12 +254,12 @@ def _coco(content: object, name: str, size: tuple[int, int]) -> Iterator[_Read]:
             names[identity(category, "id")] = text(category, "name")
     for entry in items(content, "annotations"):
         if isinstance(entry, dict) and entry.get("image_id") in mine:
-            yield _Read(_coco_object, entry, size, names)
+            yield partial(_coco_object, entry, size, names)
 
 
 def _coco_object(
     entry: Mapping[str, Any], size: tuple[int, int], names: Mapping[int | str, str]
-) -> tuple[str, Mask, float | None]:
+) -> _Found:
     mask = segmentation_mask(field(entry, "segmentation"), size)
     score = entry.get("predicted_iou", entry.get("score"))
     label = names.get(entry.get("category_id", ""), "object")

@@ -8,10 +8,10 @@ from typing import Any
 
 from sam_edge.fields import is_number
 from sam_edge.formats import LabelledMask
-from sam_edge.masks import area, from_coco_rle
+from sam_edge.masks import CocoRle, area, from_coco_rle
 from sam_edge.server.body import only, whole_box
 from sam_edge.server.refusals import BadRequestError
-from sam_edge.text import is_printable, shown
+from sam_edge.text import is_printable, printable, shown
 
 OBJECT_FIELDS = ("id", "label", "rle", "score", "stability", "prompt", "extra")
 PROMPT_FIELDS = ("points", "labels", "box", "part")
@@ -38,6 +38,19 @@ def checked_objects(content: object, size: tuple[int, int], most: int) -> list[d
     if len(set(names)) < len(names):
         raise BadRequestError("two objects have the same id")
     return objects
+
+
+def new_object(name: str, label: str, rle: CocoRle, score: float | None) -> dict[str, Any]:
+    """Return an object that no client has seen yet."""
+    return {
+        "id": name,
+        "label": printable(label)[:LONGEST_LABEL] or "object",
+        "rle": dict(rle),
+        "score": score,
+        "stability": None,
+        "prompt": None,
+        "extra": {},
+    }
 
 
 def labelled_objects(

@@ -78,11 +78,11 @@ def thread(*words, uploads, model=None, static=STATIC, **options):
     """A server in this process; ``options`` are those of ``Options``."""
     chosen = Options(host="127.0.0.1", port=0, token=None, uploads=uploads)
     chosen = replace(chosen, **options)
-    listening = run.open_socket(chosen)
     choice = Choice(resolve(None).absolute(), 1, "normal")
     server = run.server(
         model or sam_edge.load_model(), choice, [*map(str, words)], chosen, static=static
     )
+    listening = run.open_socket(chosen)
     running = threading.Thread(target=run.serve_on, args=(listening, server))
     running.start()
     try:
