@@ -21,6 +21,7 @@ from sam_edge.server.embeddings import EmbeddingCache, Held
 from sam_edge.server.lane import Lane
 from sam_edge.server.library import Library, ServedPhoto, Signature
 from sam_edge.server.refusals import BadRequestError, SupersededError, TimedOutError
+from sam_edge_runtimes.stopping import Stop, stoppable_by
 
 Part: TypeAlias = "tuple[int, int, int, int] | None"
 
@@ -47,6 +48,7 @@ class _Job:
     """One encode that runs or waits, for all who asked for it."""
 
     task: asyncio.Task[Held]
+    stop: Stop
     waiters: set[asyncio.Future[Held]] = field(default_factory=set)
     emits: list[Emit] = field(default_factory=list)
 
@@ -139,6 +141,7 @@ class Encoder:
             if client is not None and self._of_client.get(client) is waiter:
                 del self._of_client[client]
             if not job.waiters:
+                job.stop.ask()
                 job.task.cancel()
                 if self._jobs.get(target) is job:
                     del self._jobs[target]
@@ -168,22 +171,25 @@ class Encoder:
         await self._process.stop()
 
     def _start(self, target: Target) -> _Job:
-        job = _Job(asyncio.create_task(self._work(target)))
+        stop = Stop()
+        job = _Job(asyncio.create_task(self._work(target, stop)), stop)
         self._jobs[target] = job
         job.task.add_done_callback(partial(self._finish, target, job))
         return job
 
-    async def _work(self, target: Target) -> Held:
+    async def _work(self, target: Target, stop: Stop) -> Held:
         if self._ahead is not None and self._ahead.target == target:
             try:
                 return await asyncio.shield(self._ahead.task)
             except EngineError as error:
                 logger.warning("%s", error)
-        held = await self._lane.run(partial(self._encode_here, target, asyncio.get_running_loop()))
+        held = await self._lane.run(
+            partial(self._encode_here, target, stop, asyncio.get_running_loop())
+        )
         self._cache.put(held, target)
         return held
 
-    def _encode_here(self, target: Target, loop: asyncio.AbstractEventLoop) -> Held:
+    def _encode_here(self, target: Target, stop: Stop, loop: asyncio.AbstractEventLoop) -> Held:
         """Runs in the lane's thread."""
         loop.call_soon_threadsafe(self._tell, target, {"event": "reading"})
         pixels = read_image(target.path)
@@ -194,7 +200,8 @@ class Encoder:
         encoding = {"event": "encoding", "expected_ms": self._expected_ms()}
         loop.call_soon_threadsafe(self._tell, target, encoding)
         start = time.perf_counter()
-        embedding = self._model.encode_image(pixels)
+        with stoppable_by(stop):
+            embedding = self._model.encode_image(pixels)
         took = 1000 * (time.perf_counter() - start)
         self._times_ms.append(took)
         return Held.of(embedding, (height, width), target.part, self._name, took)

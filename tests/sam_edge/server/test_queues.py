@@ -164,6 +164,29 @@ def test_a_newer_encode_of_the_same_client_takes_the_place_of_a_waiting_one(gate
     assert encoder.done == 2  # the second was never begun
 
 
+@pytest.mark.parametrize("way", ["hangs up", "moves on"])
+def test_an_encode_that_runs_stops_when_nobody_waits_for_it(gated, way):
+    client, encoder, _ = gated
+    one, two, _ = (photo["id"] for photo in client.get("/v1/photos").json()["photos"])
+    encoder.open.clear()
+    page = {"X-Client": "page-one"}
+    with ThreadPoolExecutor(4) as pool:
+        if way == "hangs up":
+            with pytest.raises(httpx.ReadTimeout), running.client_of(client.base_url) as leaver:
+                leaver.post("/v1/encode", json={"photo": one}, timeout=1)
+        else:
+            left = pool.submit(post, client, "/v1/encode", {"photo": one}, **page)
+            running.until(lambda: encoder.started == 1)
+        wanted = pool.submit(post, client, "/v1/encode", {"photo": two}, **page)
+        if way == "moves on":
+            assert code(left.result()) == (409, "superseded")
+        time.sleep(0.3)
+        encoder.open.set()
+        assert wanted.result().status_code == 200
+    assert (encoder.started, encoder.done) == (2, 1)  # the engine itself refused to go on
+    assert post(client, "/v1/encode", {"photo": one}).status_code == 200
+
+
 def test_two_clients_who_want_the_same_photo_wait_for_one_encode(gated):
     client, encoder, _ = gated
     photo = running.photo_named(client, "coffee.jpg")["id"]
