@@ -64,7 +64,8 @@ thread = threading.Thread(target=run.serve_on, args=(listening, server))
 thread.start()
 def ask(method, path, body=None):
     connection = http.client.HTTPConnection("127.0.0.1", port)
-    connection.request(method, path, body and json.dumps(body), {"Content-Type": "application/json"})
+    headers = {"Content-Type": "application/json"}
+    connection.request(method, path, body and json.dumps(body), headers)
     answer = connection.getresponse()
     data = answer.read()
     assert answer.status < 400, data

@@ -2,6 +2,7 @@
 
 import io
 import json
+import socket
 import struct
 import subprocess
 import sys
@@ -19,6 +20,8 @@ pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 httpx = pytest.importorskip("httpx")
 
+from sam_edge.server import run  # noqa: E402
+from sam_edge.server.options import Options  # noqa: E402
 from tests.sam_edge.server import running  # noqa: E402
 
 ROOT = Path(__file__).parents[3]
@@ -304,3 +307,10 @@ def test_paths_that_are_not_there_and_other_methods_are_refused_in_json(client):
     method = client.put("/v1/health")
     assert (method.status_code, method.json()["error"]["code"]) == (405, "method")
     assert "GET" in method.headers["allow"]
+
+
+def test_answers_are_not_held_back_for_more_to_send(tmp_path):
+    """Accepted sockets are what the listening one is; asyncio asks it whether it is TCP."""
+    options = Options(host="127.0.0.1", port=0, token=None, uploads=tmp_path)
+    with run.open_socket(options) as listening:
+        assert listening.proto == socket.IPPROTO_TCP
