@@ -71,13 +71,14 @@ def main() -> None:
     parser.add_argument(
         "--load", nargs=2, metavar=("ADDRESS", "EMBEDDING"), help="the third process"
     )
-    parser.add_argument("-m", "--model")
+    parser.add_argument("-m", "--model", help="a bundle's folder; default: the model in the box")
+    parser.add_argument("-o", "--out", type=Path, default=RESULT)
     arguments = parser.parse_args()
     if arguments.load:
         address, embedding = arguments.load
         print(json.dumps(load(address, embedding, arguments.clients, arguments.seconds)))
         return
-    RESULT.write_text(json.dumps(measure(arguments), indent=1) + "\n", encoding="utf-8")
+    arguments.out.write_text(json.dumps(measure(arguments), indent=1) + "\n", encoding="utf-8")
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -89,6 +90,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             assert server.stdout is not None
             address = server.stdout.readline().strip().rstrip("/")
             embedding = encode(address, photo)
+            variant = sam_edge.load_model(arguments.model).spec.variant
             lone = lone_trips(address, embedding, photo, arguments)
             before = memory(server.pid)
             Path(f"/proc/{server.pid}/clear_refs").write_text("5", encoding="ascii")  # the peak's
@@ -105,7 +107,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     record = {
         "machine": {"processor": machine["cpu_model"], "cores": machine["cores"]},
         "load_average": os.getloadavg(),
-        "model": arguments.model or "nano",
+        "model": variant,
         "native_ms": percentiles(native),
         "lone_trip_ms": percentiles(trips),
         "trip_to_native": statistics.median(trips) / statistics.median(native),
