@@ -6,6 +6,7 @@ import base64
 import binascii
 import os
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ _HEAD_BYTES = 8192
 _OURS = ".sam-edge.json"
 
 CIRCLE_CORNERS = 64
+
+LOOK_AGAIN_S = 2.0
+"""A list of photos asks for each of them; a folder may hold thousands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,7 @@ class Imports:
     def __init__(self, most_objects: int) -> None:
         self._most_objects = most_objects
         self._coco: dict[Path, tuple[tuple[int, int], frozenset[str]]] = {}
+        self._folders: dict[Path, tuple[int, float, dict[str, Path]]] = {}
         self._last: tuple[Path, tuple[int, int], Any] | None = None
 
     def kind(self, photo: Path) -> str | None:
@@ -79,7 +84,7 @@ class Imports:
         if found is None:
             return None
         kind, path = found
-        with suppress(SamEdgeError, OSError, ValueError):
+        with suppress(SamEdgeError, OSError, ValueError, TypeError):
             content = self._content(path)
             reader = {"labelme": _labelme, "sa1b": _sa1b, "coco": _coco}[kind]
             objects: list[dict[str, Any]] = []
@@ -91,7 +96,7 @@ class Imports:
                     label, mask, score = read()
                     if not mask.any():
                         raise ValueError("there is no pixel in it")
-                except (SamEdgeError, ValueError, TypeError, KeyError):
+                except (SamEdgeError, ValueError, TypeError):
                     skipped += 1
                     continue
                 rle = to_coco_rle(boxed_rle(mask, size=size))
@@ -102,15 +107,25 @@ class Imports:
     def _find(self, photo: Path) -> tuple[str, Path] | None:
         for name in (f"{photo.stem}.json", f"{photo.stem}-everything.json"):
             path = photo.with_name(name)
-            head = _head(path)
-            if b'"shapes"' in head:
-                return "labelme", path
-            if re.search(rb'"image"\s*:\s*\{', head):
-                return "sa1b", path
-        for path in _json_files(photo.parent):
-            if photo.name in self._names(path):
-                return "coco", path
-        return None
+            kind = _kind_of_one(_head(path))
+            if kind is not None:
+                return kind, path
+        path_of = self._coco_files(photo.parent)
+        return ("coco", path_of[photo.name]) if photo.name in path_of else None
+
+    def _coco_files(self, folder: Path) -> dict[str, Path]:
+        """Return which file is of which photo, looked for anew when it changed, or later."""
+        changed = 0
+        with suppress(OSError):
+            changed = folder.stat().st_mtime_ns
+        known = self._folders.get(folder)
+        if known is None or known[0] != changed or time.monotonic() - known[1] > LOOK_AGAIN_S:
+            found: dict[str, Path] = {}
+            for path in _json_files(folder):
+                for name in self._names(path):
+                    found.setdefault(name, path)
+            known = self._folders[folder] = changed, time.monotonic(), found
+        return known[2]
 
     def _names(self, path: Path) -> frozenset[str]:
         """Return the photos that a COCO file is of, by the last parts of their names."""
@@ -122,7 +137,9 @@ class Imports:
         known = self._coco.get(path)
         if known is None or known[0] != state:
             names: frozenset[str] = frozenset()
-            if b'"images"' in _head(path) or status.st_size > _HEAD_BYTES:
+            head = _head(path)
+            whole = len(head) == status.st_size
+            if _kind_of_one(head) is None and (b'"images"' in head or not whole):
                 with suppress(SamEdgeError, OSError, ValueError):
                     content = self._content(path)
                     items(content, "annotations")
@@ -142,6 +159,13 @@ class Imports:
         content = read_json(path)
         self._last = path, state, content
         return content
+
+
+def _kind_of_one(head: bytes) -> str | None:
+    """Say what kind a file of one photo is, by its first bytes."""
+    if b'"shapes"' in head:
+        return "labelme"
+    return "sa1b" if re.search(rb'"image"\s*:\s*\{', head) else None
 
 
 def _head(path: Path) -> bytes:

@@ -144,7 +144,7 @@ class Library:
         by_path = {str(photo.path): photo for photo in self.photos() if not photo.upload}
         for root in [*self.folders, *(photo.parent for photo in self._named)]:
             candidate = os.path.normpath(os.path.join(root, path))
-            if os.path.commonpath([candidate, root]) != str(root):
+            if not Path(candidate).is_relative_to(root):
                 continue
             inside = True
             if candidate in by_path:
