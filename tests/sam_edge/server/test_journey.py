@@ -201,6 +201,20 @@ def test_the_next_photo_is_encoded_ahead(tmp_path):
     assert (code, errors.count("Traceback")) == (0, 0)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_what_encodes_ahead_does_not_outlive_a_killed_server(tmp_path):
+    folder = running.copy_photos(tmp_path / "photos", "coffee.jpg")
+    with running.opened(folder, cache=tmp_path / "cache") as (process, client):
+        photo = running.photo_named(client, "coffee.jpg")
+        client.post("/v1/encode", json={"photo": photo["id"], "ahead": True})
+        children = Path(f"/proc/{process.process.pid}/task/{process.process.pid}/children")
+        (child,) = running.until(lambda: children.read_text().split())
+        process.kill()
+        stat = Path(f"/proc/{child}/stat")
+        # Where nobody buries it, it stays as a zombie.
+        running.until(lambda: not stat.exists() or stat.read_text().rsplit(")", 1)[1][1] == "Z")
+
+
 def test_an_encode_of_what_is_encoded_ahead_waits_for_it(tmp_path):
     folder = running.copy_photos(tmp_path / "photos", "coffee.jpg")
     with running.client_in_thread(folder, uploads=tmp_path) as client:
