@@ -292,3 +292,16 @@ def test_the_cache_keeps_what_was_used_last_within_its_bytes():
     small = EmbeddingCache(1)
     small.put(entries[0], "a")
     assert small.get(entries[0].id) is entries[0]
+
+
+def test_told_to_stop_in_the_middle_of_work_the_server_ends(tmp_path):
+    folder = running.copy_photos(tmp_path / "photos", "chelsea.jpg")
+    with running.opened(folder, cache=tmp_path / "cache") as (process, client):
+        photo = running.photo_named(client, "chelsea.jpg")["id"]
+        asked = {"photo": photo, "points_per_side": 200}
+        takes = {"Accept": "application/x-ndjson"}
+        with client.stream("POST", "/v1/everything", json=asked, headers=takes) as answer:
+            next(line for line in answer.iter_lines() if "progress" in line)
+            code, errors = process.stop()
+        assert code == 0
+        assert "Traceback" not in errors
