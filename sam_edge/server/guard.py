@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
 import logging
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -35,6 +37,9 @@ HEADERS = {
 }
 
 
+PIECE_BYTES = 256 * 2**10
+
+
 class Guard:
     """Lets through what may pass, and turns whatever is raised behind it into an answer.
 
@@ -51,6 +56,7 @@ class Guard:
     def __init__(self, app: ASGIApp, options: Options, budget: Budget) -> None:
         self._app, self._budget = app, budget
         self._token = None if options.token is None else options.token.encode()
+        self._send_s = options.limits.send_s
         self._names = {name.lower() for name in (options.host, *options.hosts)}
         self._anywhere = not is_loopback(options.host)
 
@@ -69,7 +75,12 @@ class Guard:
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
                 headers.setdefault("Cache-Control", "no-store")
-            await send(message)
+            for piece in _pieces(message):
+                try:
+                    async with asyncio.timeout(self._send_s):
+                        await send(piece)
+                except TimeoutError:
+                    raise ClientGoneError from None
 
         try:
             self._check(Headers(scope=scope), scope["path"])
@@ -118,6 +129,20 @@ class Guard:
             return False
         # A number cannot be rebound: whoever has it in the address bar went there.
         return self._anywhere or address.is_loopback
+
+
+def _pieces(message: Message) -> Iterator[Message]:
+    """Cut a large body, so that a client that does not read it holds up no more than a piece."""
+    body = message.get("body", b"")
+    more = message.get("more_body", False)
+    starts = range(0, len(body), PIECE_BYTES)
+    if len(starts) < 2:
+        yield message
+        return
+    for start in starts:
+        last = start == starts[-1]
+        piece = body[start : start + PIECE_BYTES]
+        yield {**message, "body": piece, "more_body": more or not last}
 
 
 def is_api(path: str) -> bool:

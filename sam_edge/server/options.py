@@ -26,6 +26,7 @@ class Limits:
         header_s: seconds until a request's header is there.
         idle_s: seconds that a connection is kept after an answer.
         body_s: seconds until its body is.
+        send_s: seconds until a client has read the next piece of its answer.
         decode_s: seconds for a decode, with its wait.
         prompts: of a batch.
         objects: on one photo.
@@ -41,6 +42,7 @@ class Limits:
     header_s: float = 15
     idle_s: int = 60
     body_s: float = 30
+    send_s: float = 60
     decode_s: float = 30
     prompts: int = 1000
     objects: int = 20_000

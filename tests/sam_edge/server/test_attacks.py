@@ -280,6 +280,28 @@ def test_a_body_that_does_not_come_and_a_header_that_does_not_end_are_not_waited
         assert client.get("/v1/health").status_code == 200
 
 
+def test_an_answer_that_nobody_reads_is_not_waited_for(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (3000, 3000, 3), np.uint8)
+    Image.fromarray(noise).save(folder / "noise.png", compress_level=1)
+    limits = Limits(send_s=0.5)
+    with running.client_in_thread(folder, uploads=tmp_path / "u", limits=limits) as client:
+        (photo,) = client.get("/v1/photos").json()["photos"]
+        whole = client.get(f"/v1/photos/{photo['id']}/image")
+        assert whole.content == (folder / "noise.png").read_bytes()
+        address = urlsplit(str(client.base_url))
+        with socket.create_connection((address.hostname, address.port), 20) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+            path = f"/v1/photos/{photo['id']}/image"
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            time.sleep(3)
+            read = 0
+            while part := connection.recv(1 << 20):
+                read += len(part)
+        assert read < len(whole.content)
+
+
 def test_slow_clients_hold_up_nobody(served):
     client, _ = served
     embedding = running.encoded(client, "chelsea.jpg")
