@@ -100,10 +100,10 @@ def run_serve(arguments: argparse.Namespace) -> int:
             f"serve needs {package}; install it with: pip install 'sam-edge[serve]'"
         ) from error
     token = _token(arguments.token)
-    if token is None and not is_loopback(arguments.host):
+    if token is None and (arguments.allow_host or not is_loopback(arguments.host)):
+        flag = "--allow-host" if arguments.allow_host else f"--host {arguments.host}"
         raise CommandLineError(
-            f"--host {arguments.host} lets other machines in, who then need a token; "
-            "add --token auto"
+            f"{flag} lets other machines in, who then need a token; add --token auto"
         )
     options = Options(
         host=arguments.host,

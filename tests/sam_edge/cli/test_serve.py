@@ -48,6 +48,7 @@ def test_its_help_and_every_other_command_load_no_server():
         (["-m", "absent"], 1, "neither a bundle's folder"),
         (["--host", "0.0.0.0"], 2, "add --token auto"),
         (["--host", "::"], 2, "add --token auto"),
+        (["--allow-host", "photos.example"], 2, "add --token auto"),
         (["--token", "short"], 2, "16 letters"),
         (["--host", "300.1.1.1", "--token", "auto"], 1, "cannot be listened on"),
     ],
