@@ -1,0 +1,184 @@
+/** Point and click: previews, points, boxes and candidates. */
+import type { App } from "../app";
+import type { Corners, Pair } from "../api/types";
+import type { Question } from "../engine/prompt";
+import type { Answer, Candidate } from "../engine/protocol";
+import { EMPTY, area, contains, isEmpty } from "../mask/region";
+import {
+  type Item,
+  NO_PROMPT,
+  type Prompt,
+  answered,
+  candidateName,
+  newItem,
+  question,
+  withItem,
+} from "../state/document";
+import { inside, type Point } from "../view/viewport";
+import { previewLook } from "../view/looks";
+
+/** A click this near to a point (CSS pixels) is one on it; see `view/marks.ts`. */
+export interface Aim {
+  readonly at: Point;
+  readonly negative: boolean;
+  /** Begin another object instead of adding to the one that is being worked on. */
+  readonly fresh: boolean;
+}
+
+/** Show what a click would give. */
+export function preview(app: App, aim: Aim): void {
+  const { state, stage, engine } = app;
+  if (state.phase.kind !== "ready" || state.busy || !inside(aim.at, app.size)) return unpreview(app);
+  const prompt = extended(aim.fresh ? null : app.active, aim, app);
+  if (!prompt) return unpreview(app);
+  const label = aim.fresh ? state.label : (app.active?.label ?? state.label);
+  engine.hover(asked(prompt, app), stage.displayScale, (answer) => show(app, answer, label));
+}
+
+export function unpreview(app: App): void {
+  app.engine.still();
+  app.stage.setHover(null);
+}
+
+function show(app: App, answer: Answer, label: string): void {
+  const [{ region }] = answer.candidates;
+  app.stage.setHover({ region, look: previewLook(app.colourOf(label)), scale: answer.scale });
+  document.dispatchEvent(new CustomEvent("preview-drawn", { detail: answer }));
+}
+
+/** Add a point, to the object being worked on or as a new one. */
+export function point(app: App, aim: Aim): Promise<void> {
+  return app.next(async () => {
+    if (!ready(app) || !inside(aim.at, app.size)) return;
+    const item = aim.fresh ? null : app.active;
+    const prompt = extended(item, aim, app);
+    if (!prompt) return app.tell("Begin with a click on the object; then say what is not part of it.");
+    await ask(app, item ?? newItem(EMPTY, app.state.label), prompt);
+  });
+}
+
+/** A box says all of an object, so it always begins one. */
+export function box(app: App, corners: Corners): Promise<void> {
+  return app.next(async () => {
+    if (!ready(app)) return;
+    const { width, height } = app.size;
+    const [x0, y0, x1, y1] = corners;
+    const clipped: Corners = [Math.max(0, x0), Math.max(0, y0), Math.min(width, x1), Math.min(height, y1)];
+    if (clipped[2] - clipped[0] < 1 || clipped[3] - clipped[1] < 1) return;
+    const prompt: Prompt = { ...NO_PROMPT, box: clipped, part: partOf(app) };
+    await ask(app, newItem(EMPTY, app.state.label), prompt);
+  });
+}
+
+/** Take a point of the active object away again. */
+export function removePoint(app: App, index: number): Promise<void> {
+  return app.next(async () => {
+    const item = app.active;
+    if (!item?.prompt || !ready(app)) return;
+    const prompt: Prompt = {
+      ...item.prompt,
+      points: item.prompt.points.filter((_, at) => at !== index),
+      labels: item.prompt.labels.filter((_, at) => at !== index),
+    };
+    if (!prompt.labels.includes(1) && !prompt.box && !prompt.base) {
+      return app.tell("That is the object's last point; Delete removes the object.");
+    }
+    await ask(app, item, prompt);
+  });
+}
+
+/** Go to the active object's next candidate; those of a longer prompt are asked for first. */
+export function nextCandidate(app: App, step: number): Promise<void> {
+  return app.next(async () => {
+    const item = app.active;
+    if (!item?.prompt || (item.prompt.points.length === 0 && !item.prompt.box)) return;
+    let { candidates, chosen } = item;
+    if (candidates.length < 3) {
+      if (!ready(app)) return;
+      const three = await app.engine.keep(asked(item.prompt, app), true);
+      const own = candidates[chosen] ?? { region: item.region, score: item.score ?? 0, output: 0 };
+      const alone = item.prompt.points.length === 1 && !item.prompt.box && !item.prompt.base;
+      candidates = alone ? three.candidates : [own, ...three.candidates];
+      if (alone) chosen = nearest(three.candidates, item);
+    }
+    const next = (chosen + step + candidates.length) % candidates.length;
+    choose(app, item, candidates, next);
+  });
+}
+
+export function chooseCandidate(app: App, index: number): void {
+  const item = app.active;
+  if (item && index < item.candidates.length) choose(app, item, item.candidates, index);
+}
+
+function choose(app: App, item: Item, candidates: readonly Candidate[], index: number): void {
+  app.commit(withItem(app.doc, answered(item, item.prompt!, candidates, index)));
+  const score = candidates[index].score.toFixed(2);
+  app.tell(`${candidateName(candidates, index)}, score ${score}`);
+}
+
+/** Select what lies under a point: the smallest object there. */
+export function select(app: App, at: Point, add: boolean): void {
+  const hits = app.doc.items.filter(({ region }) => contains(region, at.x, at.y));
+  const hit = hits.sort((a, b) => area(a.region) - area(b.region))[0];
+  if (add && hit) {
+    const marked = new Set(app.state.marked);
+    if (!marked.delete(hit.id)) marked.add(hit.id);
+    app.store.set({ marked });
+  } else {
+    app.store.set({ marked: new Set() });
+    app.focus(hit?.id ?? null);
+  }
+}
+
+async function ask(app: App, item: Item, prompt: Prompt): Promise<void> {
+  const answer = await app.engine.keep(asked(prompt, app));
+  if (isEmpty(answer.candidates[answer.best].region)) {
+    return app.tell("The model sees nothing there; try another point, or a box.");
+  }
+  app.commit(withItem(app.doc, answered(item, prompt, answer.candidates, answer.best)));
+  app.stage.setHover(null);
+}
+
+/** The prompt with a further point; null where there is nothing to take it away from. */
+function extended(item: Item | null, aim: Aim, app: App): Prompt | null {
+  const at: Pair = [round(aim.at.x), round(aim.at.y)];
+  const part = partOf(app);
+  let before = item?.prompt ?? { ...NO_PROMPT, part };
+  // Its points may lie outside of what is encoded now, but its mask can be gone on from.
+  if (item && String(before.part) !== String(part)) before = { ...NO_PROMPT, base: item.region, part };
+  if (aim.negative && before.points.length === 0 && !before.box && !before.base) return null;
+  return {
+    ...before,
+    points: [...before.points, at],
+    labels: [...before.labels, aim.negative ? 0 : 1],
+  };
+}
+
+function asked(prompt: Prompt, app: App): Question {
+  return question(prompt, app.size);
+}
+
+function partOf(app: App): Corners | null {
+  const { embedding } = app.state;
+  if (!embedding) return null;
+  const [x0, y0, x1, y1] = embedding.part;
+  const [height, width] = embedding.photo_size;
+  return x0 === 0 && y0 === 0 && x1 === width && y1 === height ? null : embedding.part;
+}
+
+function nearest(candidates: readonly Candidate[], item: Item): number {
+  const away = candidates.map(({ score }) => Math.abs(score - (item.score ?? 0)));
+  return away.indexOf(Math.min(...away));
+}
+
+function ready(app: App): boolean {
+  if (app.state.phase.kind === "ready") return true;
+  app.tell("One moment: the photo is still being encoded.");
+  return false;
+}
+
+/** A tenth of a pixel is finer than a hand, and short in files. */
+function round(value: number): number {
+  return Math.round(value * 10) / 10;
+}
