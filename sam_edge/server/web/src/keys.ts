@@ -26,7 +26,10 @@ export function listen(app: App, pointing: Pointing, gestures: Gestures, page: P
     Escape: () => escape(app, pointing, gestures),
   };
 
+  // The photo shows that it has the focus to those who work by keyboard.
+  addEventListener("pointerdown", () => document.body.classList.remove("by-keyboard"), true);
   addEventListener("keydown", (event) => {
+    if (/^(Tab|Arrow)/.test(event.key)) document.body.classList.add("by-keyboard");
     const target = event.target as HTMLElement;
     if (document.querySelector("dialog[open]")) return;
     if (target.matches("input[type=text], textarea, select")) return;

@@ -115,6 +115,7 @@ async function follow(
   const response = await request(connection, path, { json: body, accept, signal });
   const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
+  let result: Record<string, unknown> | null = null;
   for (;;) {
     let chunk: ReadableStreamReadResult<string>;
     try {
@@ -132,10 +133,12 @@ async function follow(
       if (event.event === "error") {
         throw new ApiError(event.status, event.error.code, event.error.message, 0, event.error);
       }
-      if (event.event === "done") return event;
-      onEvent(event);
+      if (event.event === "done") result = event;
+      else onEvent(event);
     }
-    if (chunk.done) throw new ApiError(0, "unreachable", "the server stopped in the middle", 0, {});
+    if (!chunk.done) continue;
+    if (result) return result; // read to the end: a stream that is dropped looks cut off
+    throw new ApiError(0, "unreachable", "the server stopped in the middle", 0, {});
   }
 }
 

@@ -96,9 +96,9 @@ async function decoded(
   to: EmbeddingInfo,
   scale: number,
   signal: AbortSignal,
+  route: Route = routes.choose(page.ready(to) && !question.mask),
 ): Promise<Answer> {
   const started = performance.now();
-  const route = routes.choose(page.ready(to) && !question.mask);
   if (route === "page") {
     const candidates = await byPage(question, to, scale, isLonePoint(question), true);
     routes.took("page", performance.now() - started);
@@ -256,12 +256,7 @@ async function prepare(to: EmbeddingInfo): Promise<void> {
     for (const route of ["page", "server"] as Route[]) {
       for (let run = 0; run < TRIALS; run++) {
         if (!(await quiet())) return;
-        routes.force(route);
-        try {
-          await decoded(question, to, 1, new AbortController().signal);
-        } finally {
-          routes.force(null);
-        }
+        await decoded(question, to, 1, new AbortController().signal, route);
       }
     }
     routes.settle(threads);

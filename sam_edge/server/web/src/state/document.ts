@@ -100,6 +100,15 @@ export function question(prompt: Prompt, size: Size): Question {
   return { points, labels, box, mask };
 }
 
+/** Candidates as people look for them: the single answer, then the whole, a part, a detail. */
+export function bySize(candidates: readonly Candidate[]): Candidate[] {
+  const sized = candidates.map((candidate) => ({
+    candidate,
+    size: candidate.output === 0 ? Infinity : area(candidate.region),
+  }));
+  return sized.sort((a, b) => b.size - a.size).map(({ candidate }) => candidate);
+}
+
 /** An object as its prompt's best mask has it. */
 export function answered(item: Item, prompt: Prompt, candidates: readonly Candidate[], best: number): Item {
   const { region, score } = candidates[best];
@@ -108,14 +117,10 @@ export function answered(item: Item, prompt: Prompt, candidates: readonly Candid
 
 const NAMES = ["whole", "part", "detail"];
 
-/** What a candidate is called: of the three the largest is the whole, the smallest a detail. */
+/** What a candidate is called, of those that `bySize` put in order. */
 export function candidateName(candidates: readonly Candidate[], index: number): string {
   if (candidates[index].output === 0) return "answer";
-  const sizes = candidates
-    .map(({ region, output }, at) => ({ at, size: output ? area(region) : -1 }))
-    .filter(({ size }) => size >= 0)
-    .sort((a, b) => b.size - a.size);
-  return NAMES[Math.min(2, sizes.findIndex(({ at }) => at === index))];
+  return NAMES[index - (candidates[0].output === 0 ? 1 : 0)];
 }
 
 export function toWire(item: Item, size: Size): WireObject {

@@ -9,6 +9,7 @@ import {
   NO_PROMPT,
   type Prompt,
   answered,
+  bySize,
   candidateName,
   newItem,
   question,
@@ -98,8 +99,8 @@ export function nextCandidate(app: App, step: number): Promise<void> {
       const three = await app.engine.keep(asked(item.prompt, app), true);
       const own = candidates[chosen] ?? { region: item.region, score: item.score ?? 0, output: 0 };
       const alone = item.prompt.points.length === 1 && !item.prompt.box && !item.prompt.base;
-      candidates = alone ? three.candidates : [own, ...three.candidates];
-      if (alone) chosen = nearest(three.candidates, item);
+      candidates = bySize(alone ? three.candidates : [own, ...three.candidates]);
+      chosen = alone ? nearest(candidates, item) : candidates.indexOf(own);
     }
     const next = (chosen + step + candidates.length) % candidates.length;
     choose(app, item, candidates, next);
@@ -136,7 +137,9 @@ async function ask(app: App, item: Item, prompt: Prompt): Promise<void> {
   if (isEmpty(answer.candidates[answer.best].region)) {
     return app.tell("The model sees nothing there; try another point, or a box.");
   }
-  app.commit(withItem(app.doc, answered(item, prompt, answer.candidates, answer.best)));
+  const best = answer.candidates[answer.best];
+  const candidates = bySize(answer.candidates);
+  app.commit(withItem(app.doc, answered(item, prompt, candidates, candidates.indexOf(best))));
   app.stage.setHover(null);
 }
 

@@ -27,6 +27,7 @@ export class Bar {
     finish.classList.add("primary");
     const bin = button(tooltip("remove"), ICONS.remove, () => command("remove").run(app));
     const split = button(tooltip("split"), ICONS.cut, () => command("split").run(app));
+    split.classList.add("optional");
     this.object = h("div", { class: "group" }, this.candidates, this.negative, split, bin, finish);
 
     this.keepAll = button("Keep all that are shown", ICONS.check, () => everything.keepAll(app), "Keep all");

@@ -22,13 +22,13 @@ function sheet(title: string, className: string, ...children: Node[]): HTMLDialo
 
 const BY_HAND: readonly (readonly [string, string])[] = [
   ["Click", "This is on the object; the mask is kept"],
-  ["Right-click, Alt+click", "This is not on the object"],
+  ["Right-click", "This is not on the object; so does Alt+click"],
   ["Click on a point", "Take the point away"],
   ["Drag", "Box around an object"],
   ["Shift+click", "Begin another object"],
   ["Ctrl+click", "Choose the object under the pointer"],
   ["Ctrl+Shift+click", "Mark it as well, for merging"],
-  ["Wheel, pinch", "Zoom"],
+  ["Wheel", "Zoom; with two fingers, too"],
   ["Space+drag", "Move the photo"],
   ["Long touch", "This is not on the object"],
 ];
@@ -42,7 +42,7 @@ const BY_CURSOR: readonly (readonly [string, string])[] = [
   ["Esc", "Stop, or let the object go"],
 ];
 
-export function help(): void {
+export function help(app: App): void {
   const groups = [...new Set(COMMANDS.map(({ group }) => group))];
   const table = (title: string, rows: readonly (readonly [string, string])[]): HTMLElement =>
     h(
@@ -81,7 +81,18 @@ export function help(): void {
         ["?", "This sheet"],
       ]),
     ),
+    h("p", { class: "hint" }, aboutRoutes(app)),
   );
+}
+
+/** Which way masks come, and how fast each way was. */
+function aboutRoutes({ state: { routes }, model }: App): string {
+  const how = `${model.variant}, ${model.precision}`;
+  if (!routes) return `Masks by ${how}, from the server.`;
+  const ms = (value: number | null): string => (value === null ? "not measured" : `${value.toFixed(0)} ms`);
+  const threads = `${routes.threads} thread${routes.threads > 1 ? "s" : ""}`;
+  const page = routes.problem ?? `${ms(routes.page)} with ${threads}`;
+  return `Masks by ${how}, from the ${routes.chosen}. Server: ${ms(routes.server)}; in this page: ${page}.`;
 }
 
 const FORMATS: readonly (readonly [string, string, string])[] = [

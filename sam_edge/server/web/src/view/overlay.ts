@@ -84,5 +84,8 @@ export function firstHint(app: App): void {
     return;
   }
   const finish = spelled(command("finish").keys[0]);
+  if (matchMedia("(pointer: coarse)").matches) {
+    return app.tell("Kept. Hold a finger down for “not this”; the tick ends the object.");
+  }
   app.tell(`Kept. Tab: other candidates. Right-click: not this. ${finish}: next object.`);
 }
