@@ -95,6 +95,8 @@ async function main(): Promise<void> {
     showMasks(app, state, before);
     marks.update();
     stage.element.dataset["tool"] = state.tool;
+    stage.element.dataset["phase"] = state.phase.kind;
+    document.body.toggleAttribute("data-busy", state.busy);
     if (state.tool !== before.tool) marks.showBrush(null);
     document.title = state.photo ? `${state.photo.name} – sam-edge` : "sam-edge";
   });
