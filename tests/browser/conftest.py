@@ -26,7 +26,7 @@ class Served:
 
     address: str
     process: subprocess.Popen[str]
-    folder: Path
+    folder: Path | None
 
     def get(self, path: str) -> Any:
         with urllib.request.urlopen(f"{self.address}{path}", timeout=30) as answer:
@@ -45,16 +45,17 @@ class Served:
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
-    """Serve a folder: a new one with the box's photos, or one that is given, on a port."""
+    """Serve a folder: a new one with the box's photos, or one that is given; or (`bare`) none."""
     running: list[Served] = []
 
-    def start(*flags: str, folder: Path | None = None, port: int = 0) -> Served:
-        if folder is None:
+    def start(*flags: str, folder: Path | None = None, port: int = 0, bare: bool = False) -> Served:
+        if folder is None and not bare:
             folder = tmp_path / "photos"
             folder.mkdir()
             for photo in PHOTOS.glob("*.jpg"):
                 shutil.copy(photo, folder)
-        command = [sys.executable, "-m", "sam_edge.cli", "serve", str(folder), "--no-browser"]
+        command = [sys.executable, "-m", "sam_edge.cli", "serve", "--no-browser"]
+        command += [] if folder is None else [str(folder)]
         command += ["--port", str(port), "--uploads", str(tmp_path / "uploads"), *flags]
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -142,7 +143,8 @@ class Page:
         return self.tab.evaluate(
             """name => {
                 const canvas = document.querySelector(`canvas.${name}`);
-                const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+                const { width, height } = canvas;
+                const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
                 let count = 0;
                 for (let i = 3; i < data.length; i += 4) if (data[i]) count++;
                 return count;
@@ -159,7 +161,9 @@ def browse(chromium: Any) -> Iterator[Callable[..., Page]]:
 
     def start(served: Served, context: Any = None, **options: Any) -> Page:
         if context is None:
-            context = chromium.new_context(**({"viewport": {"width": 1280, "height": 800}} | options))
+            context = chromium.new_context(
+                **({"viewport": {"width": 1280, "height": 800}} | options)
+            )
             contexts.append(context)
         page = Page(context.new_page(), served)
         page.tab.on("pageerror", lambda error: page.problems.append(str(error)))

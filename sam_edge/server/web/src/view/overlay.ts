@@ -23,7 +23,7 @@ export class Overlay {
     this.welcome = h(
       "div",
       { class: "welcome", hidden: true },
-      h("h1", {}, "Drop photos here"),
+      h("h2", {}, "Drop photos here"),
       h("p", {}, "They stay on this machine. Point at something and its mask appears; click to keep it."),
       pick,
       h("p", { class: "hint" }, "Press ", h("kbd", {}, "?"), " for all keys."),

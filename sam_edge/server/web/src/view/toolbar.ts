@@ -49,8 +49,8 @@ export function toolbar(app: App, openers: Openers): Drawn {
 
   const group = (label: string, ...children: Node[]): HTMLElement =>
     h("div", { class: "group", role: "group", "aria-label": label }, ...children);
-  const element = h(
-    "header",
+  const bar = h(
+    "div",
     { class: "toolbar", role: "toolbar", "aria-label": "Tools" },
     group("Photos", photos, previous, next),
     group("Masks", ...tools.map((tool) => tool.button)),
@@ -62,7 +62,7 @@ export function toolbar(app: App, openers: Openers): Drawn {
   );
 
   return {
-    element,
+    element: h("header", {}, h("h1", { class: "unseen" }, "sam-edge"), bar),
     update(state) {
       const { photo, photos: all, tool, history, save } = state;
       photoName.textContent = photo?.name ?? "No photo";
