@@ -6,7 +6,7 @@ FLOORS := .venv-floors
 DOCS := .venv-docs
 BIN  := $(DEV)/bin
 
-.PHONY: help setup demo demo-export test test-slow lint format bench docs docs-site clean
+.PHONY: help setup demo demo-export test test-slow lint format bench docs docs-site page clean
 
 help:
 	@echo "make demo         segment a real photo with the model in the box, without torch"
@@ -16,6 +16,7 @@ help:
 	@echo "make test-slow    the full-size proofs that need minutes and gigabytes"
 	@echo "make bench        measure this machine; make docs: refresh the README's tables"
 	@echo "make docs-site    the documentation as a site, in build/site"
+	@echo "make page         build the annotation page from its sources (needs node 20)"
 
 setup: $(DEV)/.done
 
@@ -109,5 +110,13 @@ docs-site: $(DOCS)/.done
 	$(DOCS)/bin/mkdocs build --strict --quiet
 	@echo "open build/site/index.html"
 
+# What is served lies built in sam_edge/server/static and is committed; a test compares.
+WEB := sam_edge/server/web
+$(WEB)/node_modules/.package-lock.json: $(WEB)/package-lock.json
+	npm --prefix $(WEB) ci --ignore-scripts --no-audit --no-fund
+
+page: $(WEB)/node_modules/.package-lock.json
+	npm --prefix $(WEB) run build
+
 clean:
-	rm -rf $(DEV) $(CORE) $(FLOORS) $(DOCS) dist build demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(WEB)/node_modules $(DEV) $(CORE) $(FLOORS) $(DOCS) dist build demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

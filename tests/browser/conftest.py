@@ -17,7 +17,7 @@ import pytest
 import sam_edge
 
 PHOTOS = Path(sam_edge.__file__).parent / "assets" / "photos"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
 
 
 @dataclass
@@ -105,6 +105,10 @@ class Page:
     def ready(self) -> None:
         self.tab.wait_for_selector(".stage[data-phase=ready]", timeout=60_000)
 
+    def check_address(self, url: str) -> None:
+        if not url.startswith((self.served.address, f"blob:{self.served.address}")):
+            self.problems.append(f"asked elsewhere: {url}")
+
     def at(self, x: float, y: float) -> tuple[float, float]:
         """Where a point of the photo, given in shares of its sides, is in the window."""
         box = self.tab.locator(".picture").bounding_box()
@@ -171,6 +175,7 @@ def browse(chromium: Any) -> Iterator[Callable[..., Page]]:
             "console",
             lambda said: said.type == "error" and page.problems.append(said.text),
         )
+        page.tab.on("request", lambda asked: page.check_address(asked.url))
         pages.append(page)
         return page
 

@@ -102,7 +102,9 @@ export function button(
   run: () => void,
   text?: string,
 ): HTMLButtonElement {
-  const label = title.replace(/ \([^)]*\)$/, "");
+  const meaning = title.replace(/ \([^)]*\)$/, "");
+  // Who speaks what they see must be understood, so the name holds the text.
+  const label = text && !meaning.includes(text) ? `${text}: ${meaning}` : meaning;
   const element = h(
     "button",
     { type: "button", title, "aria-label": label },
