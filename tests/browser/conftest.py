@@ -106,7 +106,8 @@ class Page:
         self.tab.wait_for_selector(".stage[data-phase=ready]", timeout=60_000)
 
     def check_address(self, url: str) -> None:
-        if not url.startswith((self.served.address, f"blob:{self.served.address}")):
+        own = self.served.address.partition("#")[0]
+        if not url.startswith((own, f"blob:{own}")):
             self.problems.append(f"asked elsewhere: {url}")
 
     def at(self, x: float, y: float) -> tuple[float, float]:

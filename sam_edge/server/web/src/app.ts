@@ -46,7 +46,6 @@ export interface State {
   readonly embedding: EmbeddingInfo | null;
   readonly history: History<Doc>;
   readonly photoDone: boolean;
-  readonly imported: string | null;
   readonly tool: Tool;
   /** For touch: the next points say "not this". */
   readonly negative: boolean;
@@ -69,7 +68,6 @@ export const START: State = {
   embedding: null,
   history: started(EMPTY_DOC),
   photoDone: false,
-  imported: null,
   tool: "segment",
   negative: false,
   label: DEFAULT_LABEL,

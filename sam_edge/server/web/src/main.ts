@@ -31,7 +31,12 @@ async function main(): Promise<void> {
   const model = await api.models(connection);
   const stage = new Stage();
   const saver = new Saver(connection);
-  const app = new App(connection, model, new Engine(connection, model), saver, stage);
+  // For measuring (benchmarks/techniques/page.py): one way only, on as many threads.
+  const wish = new URLSearchParams(location.search);
+  const engine = new Engine(connection, model, Number(wish.get("threads")) || null);
+  const route = wish.get("route");
+  if (route === "server" || route === "page") engine.force(route);
+  const app = new App(connection, model, engine, saver, stage);
   app.store.set({ labels: withLabels(rememberedLabels(), [app.state.label]) });
 
   const files = h("input", { type: "file", accept: "image/*", multiple: true, hidden: true, tabindex: "-1" });
@@ -61,10 +66,6 @@ async function main(): Promise<void> {
   listen(app, pointing, gestures, { label: () => panel.focusLabel(), ...openers });
   acceptDrops(app);
 
-  // For measuring: one way only, whatever the times say.
-  const route = new URLSearchParams(location.search).get("route");
-  if (route === "server" || route === "page") app.engine.force(route);
-
   stage.onView = () => marks.update();
   app.engine.onRoutes = (routes) => app.store.set({ routes });
   app.engine.onLost = () => void photos.encodeAgain(app);
@@ -73,11 +74,9 @@ async function main(): Promise<void> {
     app.store.set({ save });
     if (save.kind === "conflict") dialogs.conflict(app);
   };
-  saver.onSaved = (id, version) => {
-    const { photo, history, photoDone } = app.state;
-    if (photo?.id !== id) return;
-    const change = { version, objects: history.present.items.length, done: photoDone };
-    app.store.set({ photos: app.state.photos.map((its) => (its.id === id ? { ...its, ...change } : its)) });
+  saver.onSaved = (id, saved) => {
+    const all = app.state.photos.map((its) => (its.id === id ? { ...its, ...saved } : its));
+    app.store.set({ photos: all });
   };
   addEventListener("pagehide", () => void saver.flush(true));
   addEventListener("visibilitychange", () => {

@@ -18,10 +18,10 @@ export class Engine {
   onLost: () => void = () => {};
   onRoutes: (times: RouteTimes) => void = () => {};
 
-  constructor(connection: Connection, model: ModelInfo) {
+  constructor(connection: Connection, model: ModelInfo, wished: number | null = null) {
     this.worker.onmessage = (event: MessageEvent<FromWorker>) => this.receive(event.data);
     const cores = navigator.hardwareConcurrency || 2;
-    const threads = self.crossOriginIsolated ? Math.min(4, cores) : 1;
+    const threads = self.crossOriginIsolated ? (wished ?? Math.min(4, cores)) : 1;
     this.send({ kind: "open", connection, model, threads });
   }
 

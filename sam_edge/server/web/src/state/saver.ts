@@ -36,7 +36,8 @@ export class Saver {
   private failures = 0;
 
   onState: (photo: string, state: SaveState) => void = () => {};
-  onSaved: (photo: string, version: number) => void = () => {};
+  onSaved: (photo: string, saved: { version: number; objects: number; done: boolean }) => void =
+    () => {};
 
   constructor(private readonly connection: Connection) {
     addEventListener("online", () => this.soon(0));
@@ -116,7 +117,7 @@ export class Saver {
       Object.assign(tracked, { version, saved: items, savedDone: done });
       this.failures = 0;
       await forget(photo);
-      this.onSaved(photo, version);
+      this.onSaved(photo, { version, objects: items.length, done });
       if (dirty(tracked)) this.soon(PAUSE_MS);
       else this.tell(photo, { kind: "saved" });
     } catch (error) {

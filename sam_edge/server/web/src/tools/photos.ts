@@ -46,7 +46,6 @@ export async function open(app: App, id: string): Promise<void> {
     history: started(EMPTY_DOC),
     marked: new Set(),
     everything: null,
-    imported: null,
     save: { kind: "saved" },
   });
   try {
@@ -150,10 +149,12 @@ async function take(app: App, id: string, annotations: Annotations): Promise<voi
   app.store.set({
     history,
     photoDone,
-    imported: annotations.imported?.file ?? null,
     labels: [...new Set([...app.state.labels, ...history.present.items.map(({ label }) => label)])],
   });
   if (unsaved) app.saver.change(id, history.present.items, photoDone);
+  else if (annotations.imported && items.length) {
+    app.tell(`These objects are from ${annotations.imported.file}, which stays as it is.`);
+  }
 }
 
 export function copy(item: Item): Item {
