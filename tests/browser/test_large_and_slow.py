@@ -75,7 +75,6 @@ def test_a_thousand_objects_are_shown_edited_and_saved(serve, browse):
 
     longest = longest_task(page, work)
     assert page.tab.locator(".objects li").count() == 1001
-    print(f"longest task {longest:.0f} ms")
     assert longest < 1000, "far above what was measured, for machines that do other things, too"
 
 

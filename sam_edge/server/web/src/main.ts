@@ -46,7 +46,7 @@ async function main(): Promise<void> {
   });
   const choose = (): void => files.click();
   const openers = {
-    photos: () => dialogs.photoSheet(app, choose),
+    photos: () => void photos.current(app).then(() => dialogs.photoSheet(app, choose)),
     exporting: () => dialogs.exporting(app),
     help: () => dialogs.help(app),
     panel: () => panel.element.classList.toggle("open"),

@@ -17,6 +17,12 @@ export async function refresh(app: App): Promise<readonly PhotoInfo[]> {
   return photos;
 }
 
+/** The same once this page's own work is saved; what cannot be asked now is shown as it was. */
+export async function current(app: App): Promise<void> {
+  await app.saver.flush();
+  await refresh(app).catch(() => undefined);
+}
+
 export async function upload(app: App, files: readonly File[]): Promise<void> {
   let first: PhotoInfo | null = null;
   for (const [index, file] of files.entries()) {
