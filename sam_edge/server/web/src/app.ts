@@ -138,12 +138,19 @@ export class App {
     this.saveSoon();
   }
 
-  /** Steps that ask the server come one after the other, so that each builds on the last. */
-  next(step: () => void | Promise<void>): Promise<void> {
+  /**
+   * Steps that ask the server come one after the other, so that each builds on the last.
+   *
+   * @param step is told how to find out whether its photo is still the one that is shown.
+   */
+  next(step: (stillHere: () => boolean) => void | Promise<void>): Promise<void> {
     this.waiting++;
     this.store.set({ busy: true });
     this.queue = this.queue
-      .then(step)
+      .then(() => {
+        const photo = this.state.photo?.id;
+        return step(() => this.state.photo?.id === photo);
+      })
       .catch((error: unknown) => this.tell(error instanceof Error ? error.message : String(error), "error"))
       .finally(() => {
         if (--this.waiting === 0) this.store.set({ busy: false });

@@ -78,9 +78,9 @@ async function main(): Promise<void> {
     const all = app.state.photos.map((its) => (its.id === id ? { ...its, ...saved } : its));
     app.store.set({ photos: all });
   };
-  addEventListener("pagehide", () => void saver.flush(true));
+  addEventListener("pagehide", () => saver.leave());
   addEventListener("visibilitychange", () => {
-    if (document.visibilityState === "hidden") void saver.flush(true);
+    if (document.visibilityState === "hidden") void saver.flush();
   });
   addEventListener("beforeunload", (event) => {
     if (saver.unsaved) event.preventDefault();

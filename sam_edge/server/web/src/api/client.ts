@@ -46,8 +46,12 @@ interface Options {
   body?: BodyInit;
   accept?: string;
   signal?: AbortSignal | undefined;
+  /** Outlive the page, if it is small enough. */
   keepalive?: boolean;
 }
+
+/** Browsers let requests outlive their page only up to 64 kB. */
+const KEEPALIVE_BYTES = 60_000;
 
 export async function request(
   connection: Connection,
@@ -71,7 +75,7 @@ export async function request(
       headers,
       ...(body === undefined ? {} : { body }),
       signal: options.signal ?? null,
-      keepalive: options.keepalive ?? false,
+      keepalive: options.keepalive === true && typeof body === "string" && body.length < KEEPALIVE_BYTES,
       credentials: "omit",
     });
   } catch (error) {
@@ -225,9 +229,8 @@ export const api = {
     to: Connection,
     photo: string,
     change: { base_version: number; set: readonly WireObject[]; remove: readonly string[]; done: boolean },
-    keepalive: boolean,
   ): Promise<{ version: number }> =>
-    json(to, `v1/photos/${photo}/annotations`, { method: "PATCH", json: change, keepalive }),
+    json(to, `v1/photos/${photo}/annotations`, { method: "PATCH", json: change, keepalive: true }),
 
   export: (to: Connection, body: Readonly<Record<string, unknown>>): Promise<Response> =>
     request(to, "v1/export", { json: body }),

@@ -20,6 +20,10 @@ export class Engine {
 
   constructor(connection: Connection, model: ModelInfo, wished: number | null = null) {
     this.worker.onmessage = (event: MessageEvent<FromWorker>) => this.receive(event.data);
+    this.worker.onerror = (event) => {
+      for (const { reject } of this.kept.values()) reject(new Error(`the page's worker stopped: ${event.message}`));
+      this.kept.clear();
+    };
     const cores = navigator.hardwareConcurrency || 2;
     const threads = self.crossOriginIsolated ? (wished ?? Math.min(4, cores)) : 1;
     this.send({ kind: "open", connection, model, threads });

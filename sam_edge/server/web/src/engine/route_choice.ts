@@ -38,7 +38,7 @@ export class RouteChoice {
     if (this.settled && !this.forced) this.decide();
   }
 
-  /** The server refused: it has too much to do. */
+  /** The server refused, as it has too much to do, or does not answer at all. */
   busy(retryAfterMs: number): void {
     this.busyUntil = this.now() + Math.max(retryAfterMs, 1000);
   }

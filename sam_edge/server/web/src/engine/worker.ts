@@ -126,7 +126,7 @@ async function decoded(
       ms: performance.now() - started,
     };
   } catch (error) {
-    if (error instanceof ApiError && (error.status === 429 || error.status === 503)) {
+    if (error instanceof ApiError && [0, 429, 503].includes(error.status)) {
       routes.busy(error.retryAfterMs);
       post({ kind: "routes", times: routes.times() });
     } else if (isAbort(error) && performance.now() - started > STALE_MS) {

@@ -22,12 +22,12 @@ interface Tracked {
   items: readonly Item[];
   done: boolean;
   state: SaveState;
+  /** What is on its way. */
+  sending: readonly Item[] | null;
 }
 
 const PAUSE_MS = 250;
 const RETRY_MS = [1000, 2000, 4000, 8000, 15000];
-/** A request that outlives its page may carry 64 kB. */
-const KEEPALIVE_BYTES = 60_000;
 
 export class Saver {
   private readonly photos = new Map<string, Tracked>();
@@ -46,7 +46,7 @@ export class Saver {
   /** Start from what the server has. */
   track(photo: string, size: Size, version: number, saved: readonly Item[], done: boolean): void {
     const state: SaveState = { kind: "saved" };
-    this.photos.set(photo, { size, version, saved, savedDone: done, items: saved, done, state });
+    this.photos.set(photo, { size, version, saved, savedDone: done, items: saved, done, state, sending: null });
     this.tell(photo, state);
   }
 
@@ -79,15 +79,23 @@ export class Saver {
     return this.photos.get(photo)?.saved ?? [];
   }
 
-  /** Save now: before another photo is shown, or (`leaving`) as the page goes away. */
-  async flush(leaving = false): Promise<void> {
+  /** Save now, before something else is shown. */
+  async flush(): Promise<void> {
     clearTimeout(this.timer);
-    if (leaving) {
-      for (const [photo, tracked] of this.photos) if (dirty(tracked)) void this.send(photo, tracked, true);
-      return;
-    }
     this.running = this.running.then(() => this.saveAll());
     await this.running;
+  }
+
+  /** The page goes away: send what is left, whether or not the answer can still be heard. */
+  leave(): void {
+    clearTimeout(this.timer);
+    for (const [photo, tracked] of this.photos) {
+      if (!dirty(tracked) || tracked.state.kind === "conflict" || tracked.items === tracked.sending) continue;
+      const { sending, version, saved } = tracked;
+      // Of what is on its way the server will have made the next version.
+      const from = sending ? { version: version + 1, saved: sending } : { version, saved };
+      void this.send(photo, tracked, from);
+    }
   }
 
   private soon(ms: number): void {
@@ -97,23 +105,27 @@ export class Saver {
 
   private async saveAll(): Promise<void> {
     for (const [photo, tracked] of this.photos) {
-      if (dirty(tracked) && tracked.state.kind !== "conflict") await this.send(photo, tracked, false);
+      if (dirty(tracked) && tracked.state.kind !== "conflict") await this.send(photo, tracked);
     }
   }
 
-  private async send(photo: string, tracked: Tracked, leaving: boolean): Promise<void> {
+  private async send(
+    photo: string,
+    tracked: Tracked,
+    from: { version: number; saved: readonly Item[] } = tracked,
+  ): Promise<void> {
     const { items, done, size } = tracked;
-    const before = new Set(tracked.saved);
+    const before = new Set(from.saved);
     const ids = new Set(items.map(({ id }) => id));
     const change = {
-      base_version: tracked.version,
+      base_version: from.version,
       set: items.filter((item) => !before.has(item)).map((item) => toWire(item, size)),
-      remove: tracked.saved.filter(({ id }) => !ids.has(id)).map(({ id }) => id),
+      remove: from.saved.filter(({ id }) => !ids.has(id)).map(({ id }) => id),
       done,
     };
-    const keepalive = leaving && JSON.stringify(change).length < KEEPALIVE_BYTES;
+    tracked.sending = items;
     try {
-      const { version } = await api.save(this.connection, photo, change, keepalive);
+      const { version } = await api.save(this.connection, photo, change);
       Object.assign(tracked, { version, saved: items, savedDone: done });
       this.failures = 0;
       await forget(photo);
@@ -128,6 +140,8 @@ export class Saver {
       }
       this.tell(photo, { kind: "unsaved", why: reason(error) });
       this.soon(RETRY_MS[Math.min(this.failures++, RETRY_MS.length - 1)]);
+    } finally {
+      if (tracked.sending === items) tracked.sending = null;
     }
   }
 

@@ -11,6 +11,7 @@ import {
   withItem,
   without,
 } from "../state/document";
+import { rememberLabels } from "../state/labels";
 import { activeLook } from "../view/looks";
 import type { Point } from "../view/viewport";
 
@@ -121,6 +122,16 @@ export function relabel(app: App, label: string): void {
   const ids = chosen(app);
   const touched = app.doc.items.some((item) => ids.has(item.id) && item.label !== name);
   if (touched) app.commit(changed(app.doc, ids, (item) => ({ ...item, label: name })));
+}
+
+/** Forget a label that no object of this photo has; on other photos it is found again. */
+export function dropLabel(app: App, label: string): void {
+  const { labels, label: current } = app.state;
+  if (app.doc.items.some((item) => item.label === label)) return app.tell(`“${label}” is in use.`);
+  const rest = labels.filter((name) => name !== label);
+  if (rest.length === 0) return;
+  rememberLabels(rest);
+  app.store.set({ labels: rest, label: current === label ? rest[0] : current });
 }
 
 export function toggleDone(app: App, ids = chosen(app)): void {

@@ -1,11 +1,15 @@
 /** Opening photos: picture, annotations and embedding come side by side, and the next one is encoded ahead. */
 import type { App } from "../app";
 import { api, isAbort, reason } from "../api/client";
-import type { Annotations, PhotoInfo, WorkEvent } from "../api/types";
+import type { Annotations, EmbeddingInfo, PhotoInfo, WorkEvent } from "../api/types";
 import { type Item, EMPTY_DOC, fromWire, newId } from "../state/document";
 import { pushed, started } from "../state/history";
 import { kept } from "../state/journal";
 import { reconciled } from "../state/saver";
+import * as everything from "./everything";
+
+/** How long another photo waits for the last one's work to be saved; then it is kept here. */
+const FLUSH_MS = 3000;
 
 let opening = new AbortController();
 let shown: string | null = null;
@@ -42,7 +46,9 @@ export async function open(app: App, id: string): Promise<void> {
   opening.abort();
   const controller = (opening = new AbortController());
   const { signal } = controller;
-  void app.saver.flush();
+  // What is on its way to the server comes back with what it has.
+  const flushed = Promise.race([app.saver.flush(), new Promise((done) => setTimeout(done, FLUSH_MS))]);
+  everything.close(app);
   app.engine.photo(null);
   app.stage.clear();
   app.store.set({
@@ -51,7 +57,6 @@ export async function open(app: App, id: string): Promise<void> {
     embedding: null,
     history: started(EMPTY_DOC),
     marked: new Set(),
-    everything: null,
     save: { kind: "saved" },
   });
   try {
@@ -59,7 +64,7 @@ export async function open(app: App, id: string): Promise<void> {
     encoding.catch(() => undefined); // reported below, once the picture is there
     const [photo, annotations] = await Promise.all([
       api.photo(app.connection, id),
-      api.annotations(app.connection, id),
+      flushed.then(() => api.annotations(app.connection, id)),
       showPicture(app, id, signal),
     ]);
     if (signal.aborted) return;
@@ -67,7 +72,7 @@ export async function open(app: App, id: string): Promise<void> {
     app.store.set({ photo });
     await take(app, id, annotations);
     if (signal.aborted) return;
-    await encoding;
+    decodeWith(app, await encoding); // not before: a click must find the objects that are there
     await ahead(app);
   } catch (error) {
     if (!isAbort(error) && !signal.aborted) {
@@ -87,13 +92,13 @@ async function showPicture(app: App, id: string, signal: AbortSignal): Promise<v
   await app.stage.show(url, { width: probe.naturalWidth, height: probe.naturalHeight });
 }
 
-/** Encode the photo, or a part of it, and decode with that from then on. */
+/** Encode the photo, or a part of it, saying how it goes. */
 async function encode(
   app: App,
   id: string,
   part: readonly number[] | null,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<EmbeddingInfo> {
   const since = performance.now();
   const onEvent = (event: WorkEvent): void => {
     if (signal.aborted) return;
@@ -103,7 +108,11 @@ async function encode(
   };
   const body = part ? { photo: id, part } : { photo: id };
   const { embedding } = await api.encode(app.connection, body, onEvent, signal);
-  if (signal.aborted) return;
+  signal.throwIfAborted();
+  return embedding;
+}
+
+function decodeWith(app: App, embedding: EmbeddingInfo): void {
   app.engine.photo(embedding);
   app.store.set({ embedding, phase: { kind: "ready" } });
 }
@@ -113,25 +122,29 @@ export async function encodePart(app: App): Promise<void> {
   const { photo, embedding } = app.state;
   if (!photo || !embedding) return;
   const part = app.stage.visiblePart;
-  const whole = String(embedding.part) === String([0, 0, embedding.photo_size[1], embedding.photo_size[0]]);
-  if (!part && whole) return app.tell("Zoom in on something small first.");
+  if (!part && isWhole(embedding)) return app.tell("Zoom in on something small first.");
   app.engine.photo(null);
   app.focus(null);
   try {
-    await encode(app, photo.id, part, opening.signal);
+    decodeWith(app, await encode(app, photo.id, part, opening.signal));
     app.tell(part ? "Small things in view can be told apart now." : "The whole photo again.");
   } catch (error) {
     if (!isAbort(error)) app.store.set({ phase: { kind: "failed", why: reason(error) } });
   }
 }
 
+export function isWhole({ part, photo_size: [height, width] }: EmbeddingInfo): boolean {
+  return String(part) === String([0, 0, width, height]);
+}
+
 /** The server has let go of the embedding: encode again, without a word. */
 export async function encodeAgain(app: App): Promise<void> {
   const { photo, embedding, phase } = app.state;
   if (!photo || phase.kind !== "ready") return;
-  const whole = embedding?.part[0] === 0 && embedding.part[1] === 0;
+  const whole = embedding !== null && isWhole(embedding);
   try {
-    await encode(app, photo.id, whole ? null : (embedding?.part ?? null), opening.signal);
+    const part = whole ? null : (embedding?.part ?? null);
+    decodeWith(app, await encode(app, photo.id, part, opening.signal));
   } catch (error) {
     if (!isAbort(error)) app.store.set({ phase: { kind: "failed", why: reason(error) } });
   }

@@ -15,6 +15,7 @@ import {
   question,
   withItem,
 } from "../state/document";
+import { isWhole } from "./photos";
 import { inside, type Point } from "../view/viewport";
 import { previewLook } from "../view/looks";
 
@@ -49,31 +50,31 @@ function show(app: App, answer: Answer, label: string): void {
 
 /** Add a point, to the object being worked on or as a new one. */
 export function point(app: App, aim: Aim): Promise<void> {
-  return app.next(async () => {
+  return app.next(async (stillHere) => {
     if (!ready(app) || !inside(aim.at, app.size)) return;
     const item = aim.fresh ? null : app.active;
     const prompt = extended(item, aim, app);
     if (!prompt) return app.tell("Begin with a click on the object; then say what is not part of it.");
-    await ask(app, item ?? newItem(EMPTY, app.state.label), prompt);
+    await ask(app, item ?? newItem(EMPTY, app.state.label), prompt, stillHere);
   });
 }
 
 /** A box says all of an object, so it always begins one. */
 export function box(app: App, corners: Corners): Promise<void> {
-  return app.next(async () => {
+  return app.next(async (stillHere) => {
     if (!ready(app)) return;
     const { width, height } = app.size;
     const [x0, y0, x1, y1] = corners;
     const clipped: Corners = [Math.max(0, x0), Math.max(0, y0), Math.min(width, x1), Math.min(height, y1)];
     if (clipped[2] - clipped[0] < 1 || clipped[3] - clipped[1] < 1) return;
     const prompt: Prompt = { ...NO_PROMPT, box: clipped, part: partOf(app) };
-    await ask(app, newItem(EMPTY, app.state.label), prompt);
+    await ask(app, newItem(EMPTY, app.state.label), prompt, stillHere);
   });
 }
 
 /** Take a point of the active object away again. */
 export function removePoint(app: App, index: number): Promise<void> {
-  return app.next(async () => {
+  return app.next(async (stillHere) => {
     const item = app.active;
     if (!item?.prompt || !ready(app)) return;
     const prompt: Prompt = {
@@ -84,19 +85,20 @@ export function removePoint(app: App, index: number): Promise<void> {
     if (!prompt.labels.includes(1) && !prompt.box && !prompt.base) {
       return app.tell("That is the object's last point; Delete removes the object.");
     }
-    await ask(app, item, prompt);
+    await ask(app, item, prompt, stillHere);
   });
 }
 
 /** Go to the active object's next candidate; those of a longer prompt are asked for first. */
 export function nextCandidate(app: App, step: number): Promise<void> {
-  return app.next(async () => {
+  return app.next(async (stillHere) => {
     const item = app.active;
     if (!item?.prompt || (item.prompt.points.length === 0 && !item.prompt.box)) return;
     let { candidates, chosen } = item;
     if (candidates.length < 3) {
       if (!ready(app)) return;
       const three = await app.engine.keep(asked(item.prompt, app), true);
+      if (!stillHere()) return;
       const own = candidates[chosen] ?? { region: item.region, score: item.score ?? 0, output: 0 };
       const alone = item.prompt.points.length === 1 && !item.prompt.box && !item.prompt.base;
       candidates = bySize(alone ? three.candidates : [own, ...three.candidates]);
@@ -132,8 +134,9 @@ export function select(app: App, at: Point, add: boolean): void {
   }
 }
 
-async function ask(app: App, item: Item, prompt: Prompt): Promise<void> {
+async function ask(app: App, item: Item, prompt: Prompt, stillHere: () => boolean): Promise<void> {
   const answer = await app.engine.keep(asked(prompt, app));
+  if (!stillHere()) return;
   if (isEmpty(answer.candidates[answer.best].region)) {
     return app.tell("The model sees nothing there; try another point, or a box.");
   }
@@ -162,12 +165,8 @@ function asked(prompt: Prompt, app: App): Question {
   return question(prompt, app.size);
 }
 
-function partOf(app: App): Corners | null {
-  const { embedding } = app.state;
-  if (!embedding) return null;
-  const [x0, y0, x1, y1] = embedding.part;
-  const [height, width] = embedding.photo_size;
-  return x0 === 0 && y0 === 0 && x1 === width && y1 === height ? null : embedding.part;
+function partOf({ state: { embedding } }: App): Corners | null {
+  return embedding && !isWhole(embedding) ? embedding.part : null;
 }
 
 function nearest(candidates: readonly Candidate[], item: Item): number {

@@ -4,9 +4,10 @@ import { command, tooltip } from "../commands";
 import { css } from "../state/colours";
 import type { Item } from "../state/document";
 import { area } from "../mask/region";
-import { relabel, remove, toggleDone } from "../tools/edit";
+import { dropLabel, relabel, remove, toggleDone } from "../tools/edit";
 import { apply, h, icon, on } from "./dom";
 import { ICONS } from "./icons";
+import { previewLook } from "./looks";
 import { button } from "./toolbar";
 
 export class Panel {
@@ -109,8 +110,13 @@ export class Panel {
           h("span", { class: "text" }, name),
           key,
         );
-        chip.title = key ? `${name} (${index + 1})` : name;
+        chip.title = `${name}${key ? ` (${index + 1})` : ""}. Del drops it where it is not in use`;
         on(chip, "click", () => relabel(this.app, name));
+        on(chip, "keydown", (event) => {
+          if (event.key !== "Delete" && event.key !== "Backspace") return;
+          event.stopPropagation(); // not the object
+          dropLabel(this.app, name);
+        });
         return chip;
       }),
     );
@@ -157,6 +163,11 @@ class Row {
   constructor(private readonly app: App) {
     this.choose = h("button", { type: "button", class: "choose" }, this.dot, this.name, this.detail);
     on(this.choose, "click", (event) => this.chosen(event));
+    on(this.choose, "pointerenter", () => {
+      const { region, label } = this.item!;
+      app.stage.setHover({ region, look: previewLook(app.colourOf(label)) });
+    });
+    on(this.choose, "pointerleave", () => app.stage.setHover(null));
     this.check = h("button", { type: "button", class: "check" }, icon(ICONS.check));
     on(this.check, "click", () => toggleDone(app, new Set([this.item!.id])));
     const bin = h("button", { type: "button", class: "bin", title: "Delete (Del)" }, icon(ICONS.remove));
