@@ -14,15 +14,17 @@ export interface Point {
 }
 
 const MARGIN = 16;
+/** The bar over the lower edge covers nothing that could be clicked on. */
+const BELOW = 64;
 const MOST = 40;
 
 export function fitted(photo: Size, stage: Size): Viewport {
-  const room = { width: stage.width - 2 * MARGIN, height: stage.height - 2 * MARGIN };
+  const room = { width: stage.width - 2 * MARGIN, height: stage.height - MARGIN - BELOW };
   const scale = Math.max(0.01, Math.min(room.width / photo.width, room.height / photo.height));
   return {
     scale,
     x: (stage.width - photo.width * scale) / 2,
-    y: (stage.height - photo.height * scale) / 2,
+    y: Math.max(MARGIN, (stage.height - BELOW + MARGIN - photo.height * scale) / 2),
   };
 }
 
