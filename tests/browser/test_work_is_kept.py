@@ -57,6 +57,10 @@ def test_saving_goes_on_by_itself_when_the_server_is_back(serve, browse):
     again = serve(folder=served.folder, port=port)
     page.saved()
     assert len(again.annotations("astronaut.jpg")["objects"]) == 1
+    page.press("Enter", "s")
+    page.click(0.5, 0.25)
+    assert len(page.rows) == 2, "the photo is encoded again, without a word"
+    page.saved()
     page.problems.clear()
 
 

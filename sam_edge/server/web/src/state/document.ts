@@ -3,7 +3,7 @@ import type { Corners, Pair, WireObject } from "../api/types";
 import type { Candidate } from "../engine/protocol";
 import type { Question } from "../engine/prompt";
 import { type Region, area, combine, isEmpty } from "../mask/region";
-import { type Size, decodeCoco, encodeCoco } from "../mask/rle";
+import { type CocoRle, type Size, decodeCoco, encodeCoco } from "../mask/rle";
 
 export interface Prompt {
   readonly points: readonly Pair[];
@@ -94,9 +94,18 @@ export function merged(items: readonly Item[]): Item {
   return edited(first, region);
 }
 
+const wireMasks = new WeakMap<Region, CocoRle>();
+
+/** A mask as the server takes it; kept, as the same one is sent with every move over the photo. */
+function wireMask(region: Region, size: Size): CocoRle {
+  let rle = wireMasks.get(region);
+  if (!rle) wireMasks.set(region, (rle = encodeCoco(region, size)));
+  return rle;
+}
+
 export function question(prompt: Prompt, size: Size): Question {
   const { points, labels, box, base } = prompt;
-  const mask = base && !isEmpty(base) ? encodeCoco(base, size) : null;
+  const mask = base && !isEmpty(base) ? wireMask(base, size) : null;
   return { points, labels, box, mask };
 }
 
@@ -129,7 +138,7 @@ export function toWire(item: Item, size: Size): WireObject {
   return {
     id: item.id,
     label: item.label,
-    rle: encodeCoco(item.region, size),
+    rle: wireMask(item.region, size),
     score: item.score,
     stability: item.stability,
     prompt: asked

@@ -137,17 +137,19 @@ export function isWhole({ part, photo_size: [height, width] }: EmbeddingInfo): b
   return String(part) === String([0, 0, width, height]);
 }
 
-/** The server has let go of the embedding: encode again, without a word. */
-export async function encodeAgain(app: App): Promise<void> {
-  const { photo, embedding, phase } = app.state;
-  if (!photo || phase.kind !== "ready") return;
-  const whole = embedding !== null && isWhole(embedding);
-  try {
-    const part = whole ? null : (embedding?.part ?? null);
-    decodeWith(app, await encode(app, photo.id, part, opening.signal));
-  } catch (error) {
-    if (!isAbort(error)) app.store.set({ phase: { kind: "failed", why: reason(error) } });
-  }
+let again: Promise<void> | null = null;
+
+/** The server has let go of the embedding, or was started anew: encode again, without a word. */
+export function encodeAgain(app: App): Promise<void> {
+  const { photo, embedding } = app.state;
+  if (!photo || !embedding) return Promise.resolve();
+  again ??= encode(app, photo.id, isWhole(embedding) ? null : embedding.part, opening.signal)
+    .then((fresh) => decodeWith(app, fresh))
+    .catch((error: unknown) => {
+      if (!isAbort(error)) app.store.set({ phase: { kind: "failed", why: reason(error) } });
+    })
+    .finally(() => (again = null));
+  return again;
 }
 
 /** Show what was saved, and on top of it what the last page could not save. */

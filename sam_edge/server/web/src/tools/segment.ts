@@ -1,5 +1,6 @@
 /** Point and click: previews, points, boxes and candidates. */
 import type { App } from "../app";
+import { ApiError } from "../api/client";
 import type { Corners, Pair } from "../api/types";
 import type { Question } from "../engine/prompt";
 import type { Answer, Candidate } from "../engine/protocol";
@@ -15,7 +16,7 @@ import {
   question,
   withItem,
 } from "../state/document";
-import { isWhole } from "./photos";
+import { encodeAgain, isWhole } from "./photos";
 import { inside, type Point } from "../view/viewport";
 import { previewLook } from "../view/looks";
 
@@ -97,7 +98,7 @@ export function nextCandidate(app: App, step: number): Promise<void> {
     let { candidates, chosen } = item;
     if (candidates.length < 3) {
       if (!ready(app)) return;
-      const three = await app.engine.keep(asked(item.prompt, app), true);
+      const three = await kept(app, item.prompt, true);
       if (!stillHere()) return;
       const own = candidates[chosen] ?? { region: item.region, score: item.score ?? 0, output: 0 };
       const alone = item.prompt.points.length === 1 && !item.prompt.box && !item.prompt.base;
@@ -134,8 +135,19 @@ export function select(app: App, at: Point, add: boolean): void {
   }
 }
 
+/** The masks of a prompt; of a photo whose embedding is gone, once it is there again. */
+async function kept(app: App, prompt: Prompt, multimask: boolean | null): Promise<Answer> {
+  try {
+    return await app.engine.keep(asked(prompt, app), multimask);
+  } catch (error) {
+    if (!(error instanceof ApiError && error.code === "no_embedding")) throw error;
+    await encodeAgain(app);
+    return app.engine.keep(asked(prompt, app), multimask);
+  }
+}
+
 async function ask(app: App, item: Item, prompt: Prompt, stillHere: () => boolean): Promise<void> {
-  const answer = await app.engine.keep(asked(prompt, app));
+  const answer = await kept(app, prompt, null);
   if (!stillHere()) return;
   if (isEmpty(answer.candidates[answer.best].region)) {
     return app.tell("The model sees nothing there; try another point, or a box.");
