@@ -120,8 +120,6 @@ export class App {
   focus(id: string | null): void {
     const { history } = this.state;
     if (history.present.active === id) return;
-    this.engine.still();
-    this.stage.setHover(null);
     this.become(replaced(history, { ...history.present, active: id }));
   }
 
@@ -173,6 +171,9 @@ export class App {
   }
 
   private become(history: History<Doc>): void {
+    // What a click would have given no longer holds; the next move shows it anew.
+    this.engine.still();
+    this.stage.setHover(null);
     const labels = withLabels(
       this.state.labels,
       history.present.items.map(({ label }) => label),

@@ -73,7 +73,7 @@ export async function open(app: App, id: string): Promise<void> {
     await take(app, id, annotations);
     if (signal.aborted) return;
     decodeWith(app, await encoding); // not before: a click must find the objects that are there
-    await ahead(app);
+    await getAhead(app);
   } catch (error) {
     if (!isAbort(error) && !signal.aborted) {
       app.store.set({ phase: { kind: "failed", why: reason(error) } });
@@ -82,7 +82,8 @@ export async function open(app: App, id: string): Promise<void> {
 }
 
 async function showPicture(app: App, id: string, signal: AbortSignal): Promise<void> {
-  const url = URL.createObjectURL(await api.picture(app.connection, id, signal));
+  const ready = ahead.id === id ? await ahead.picture : null;
+  const url = URL.createObjectURL(ready ?? (await api.picture(app.connection, id, signal)));
   const probe = new Image();
   probe.src = url;
   await probe.decode();
@@ -214,9 +215,14 @@ export function go(app: App, step: number, notDone = false): void {
   else app.tell(notDone ? "No further photo is left to do." : step > 0 ? "That was the last photo." : "That was the first photo.");
 }
 
-async function ahead(app: App): Promise<void> {
+/** The next photo's picture, on its way before it is asked for. */
+let ahead: { id: string | null; picture: Promise<Blob | null> } = { id: null, picture: Promise.resolve(null) };
+
+async function getAhead(app: App): Promise<void> {
   const next = neighbour(app, 1);
-  if (next) await api.encodeAhead(app.connection, next.id).catch(() => undefined);
+  if (!next) return;
+  await api.encodeAhead(app.connection, next.id).catch(() => undefined);
+  ahead = { id: next.id, picture: api.picture(app.connection, next.id).catch(() => null) };
 }
 
 /** Keep in the address which photo is shown, so that a reload shows it again. */

@@ -31,7 +31,9 @@ export interface Aim {
 /** Show what a click would give. */
 export function preview(app: App, aim: Aim): void {
   const { state, stage, engine } = app;
-  if (state.phase.kind !== "ready" || state.busy || !inside(aim.at, app.size)) return unpreview(app);
+  // The last preview stays until the click's own mask is there: no flicker in between.
+  if (state.busy) return engine.still();
+  if (state.phase.kind !== "ready" || !inside(aim.at, app.size)) return unpreview(app);
   const prompt = extended(aim.fresh ? null : app.active, aim, app);
   if (!prompt) return unpreview(app);
   const label = aim.fresh ? state.label : (app.active?.label ?? state.label);
@@ -155,7 +157,6 @@ async function ask(app: App, item: Item, prompt: Prompt, stillHere: () => boolea
   const best = answer.candidates[answer.best];
   const candidates = bySize(answer.candidates);
   app.commit(withItem(app.doc, answered(item, prompt, candidates, candidates.indexOf(best))));
-  app.stage.setHover(null);
 }
 
 /** The prompt with a further point; null where there is nothing to take it away from. */
