@@ -20,6 +20,29 @@ PHOTOS = Path(sam_edge.__file__).parent / "assets" / "photos"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
 
 
+WEB = Path(sam_edge.__file__).parent / "server" / "web"
+
+
+@pytest.fixture(scope="session")
+def page_code(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Bundle some of the page's modules, for node."""
+    rolldown = WEB / "node_modules" / "rolldown" / "bin" / "cli.mjs"
+    node = shutil.which("node")
+    if node is None or not rolldown.exists():
+        pytest.skip("the page's tools are not there: npm ci in sam_edge/server/web")
+
+    def bundle(*modules: str) -> Path:
+        folder = tmp_path_factory.mktemp("code")
+        sources = [json.dumps(str(WEB / "src" / module)) for module in modules]
+        entry = folder / "entry.ts"
+        entry.write_text("".join(f"export * from {source};\n" for source in sources))
+        target = folder / "code.mjs"
+        subprocess.run([node, rolldown, entry, "--file", target], check=True, capture_output=True)
+        return target
+
+    return bundle
+
+
 @dataclass
 class Served:
     """A running ``sam-edge serve``."""

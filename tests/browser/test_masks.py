@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,34 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-import sam_edge
 from sam_edge.masks import Mask, decode_rle, encode_rle, to_coco_rle
 from sam_edge.masks.upsample import upsample_masks
 
-WEB = Path(sam_edge.__file__).parent / "server/web"
-ROLLDOWN = WEB / "node_modules/rolldown/bin/cli.mjs"
-NODE = shutil.which("node")
-
-pytestmark = pytest.mark.skipif(
-    NODE is None or not ROLLDOWN.exists(),
-    reason="the page's tools are not there: npm ci in sam_edge/server/web",
-)
-
 
 @pytest.fixture(scope="module")
-def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
+def ask(page_code: Callable[..., Path]) -> Iterator[Callable[..., Any]]:
     """Call the page's mask code; masks are numpy arrays on this side."""
-    folder = tmp_path_factory.mktemp("masks")
-    entry = folder / "masks.ts"
-    modules = ("region", "rle", "upsample")
-    entry.write_text(
-        "".join(f"export * from {json.dumps(str(WEB / f'src/mask/{name}'))};\n" for name in modules)
-    )
-    bundle = folder / "masks.mjs"
-    assert NODE is not None
-    subprocess.run([NODE, ROLLDOWN, entry, "--file", bundle], check=True, capture_output=True)
+    bundle = page_code("mask/region", "mask/pieces", "mask/rle", "mask/upsample")
     process = subprocess.Popen(
-        [NODE, Path(__file__).with_name("masks.mjs"), bundle],
+        ["node", Path(__file__).with_name("masks.mjs"), bundle],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

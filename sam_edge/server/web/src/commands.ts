@@ -171,12 +171,19 @@ export function commandFor(event: KeyboardEvent): Command | undefined {
   return BY_KEY.get(keyOf(event));
 }
 
+/** The key's sign; where the layout has no Latin letters, the one that stands there on most. */
+export function signOf({ key, code, shiftKey }: KeyboardEvent): string {
+  if (key.length > 1 || key < "\u007f" || !code.startsWith("Key")) return key;
+  return shiftKey ? code[3] : code[3].toLowerCase();
+}
+
 /** A pressed key as the table spells it. */
-export function keyOf(event: KeyboardEvent): string {
-  const letter = event.key.length === 1;
-  const name = letter ? event.key.toUpperCase() : event.key;
+function keyOf(event: KeyboardEvent): string {
+  const sign = signOf(event);
+  const letter = sign.length === 1;
+  const name = letter ? sign.toUpperCase() : sign;
   // Shift is part of a sign such as > or +, but not of a letter.
-  const shift = event.shiftKey && (!letter || name !== event.key.toLowerCase());
+  const shift = event.shiftKey && (!letter || name !== sign.toLowerCase());
   return `${event.ctrlKey || event.metaKey ? "Ctrl+" : ""}${shift ? "Shift+" : ""}${name}`;
 }
 

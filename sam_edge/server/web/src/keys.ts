@@ -1,6 +1,6 @@
 /** Keys: the table of commands, the cursor, labels and what belongs to the page itself. */
 import type { App } from "./app";
-import { commandFor } from "./commands";
+import { commandFor, signOf } from "./commands";
 import type { Pointing } from "./pointing";
 import { finish, relabel } from "./tools/edit";
 import * as everything from "./tools/everything";
@@ -50,7 +50,7 @@ export function listen(app: App, pointing: Pointing, gestures: Gestures, page: P
       if (label) relabel(app, label);
       return event.preventDefault();
     }
-    const mine = plain || event.key === "Escape" ? own[event.key] : undefined;
+    const mine = plain || event.key === "Escape" ? own[signOf(event)] : undefined;
     if (mine) {
       mine();
       return event.preventDefault();

@@ -1,6 +1,7 @@
 /** Changing masks by hand, and objects as a whole. */
 import type { App } from "../app";
-import { EMPTY, type Region, capsule, combine, components, cut, isEmpty, tidied } from "../mask/region";
+import { components, cut, tidied } from "../mask/pieces";
+import { EMPTY, type Region, capsule, combine, isEmpty } from "../mask/region";
 import {
   type Item,
   activeItem,
