@@ -6,7 +6,7 @@ FLOORS := .venv-floors
 DOCS := .venv-docs
 BIN  := $(DEV)/bin
 
-.PHONY: help setup demo demo-export test test-slow lint format bench docs docs-site clean
+.PHONY: help setup demo demo-export test test-slow lint format bench docs docs-site page clean
 
 help:
 	@echo "make demo         segment a real photo with the model in the box, without torch"
@@ -17,6 +17,7 @@ help:
 	@echo "make bench        measure this machine; make docs: refresh the README's tables"
 	@echo "make templates    the graphs that bundles are filled from without torch"
 	@echo "make docs-site    the documentation as a site, in build/site"
+	@echo "make page         build the annotation page from its sources (needs node 20)"
 
 setup: $(DEV)/.done
 
@@ -54,7 +55,7 @@ test: $(DEV)/.done lint
 .PHONY: test-wheel
 test-wheel: $(CORE)/.done
 	$(CORE)/bin/python -m pip install --quiet 'pytest>=8.3' 'hypothesis>=6.100' 'pycocotools>=2.0.8' \
-		'tifffile>=2024.1'
+		'tifffile>=2024.1' 'httpx>=0.27' "$$(ls dist/*.whl)[serve]"
 	$(CORE)/bin/pytest -m "not slow" tests/architecture tests/runtimes tests/sam_edge tests/fuzz
 
 # The lowest versions that pyproject.toml promises: the built wheel on them, without torch.
@@ -63,7 +64,7 @@ $(FLOORS)/.done: $(PACKAGED) tests/requirements-floors.txt
 	rm -rf $(FLOORS)/dist
 	$(FLOORS)/bin/python -m pip wheel --quiet --no-deps --wheel-dir $(FLOORS)/dist .
 	$(FLOORS)/bin/python -m pip install --quiet --only-binary :all: -r tests/requirements-floors.txt \
-		'pytest>=8.3' 'hypothesis>=6.100' 'pycocotools>=2.0.8'
+		'pytest>=8.3' 'hypothesis>=6.100' 'pycocotools>=2.0.8' 'httpx>=0.27'
 	$(FLOORS)/bin/python -m pip install --quiet --force-reinstall --no-deps $(FLOORS)/dist/*.whl
 	@touch $@
 
@@ -115,5 +116,13 @@ docs-site: $(DOCS)/.done
 	$(DOCS)/bin/mkdocs build --strict --quiet
 	@echo "open build/site/index.html"
 
+# What is served lies built in sam_edge/server/static and is committed; a test compares.
+WEB := sam_edge/server/web
+$(WEB)/node_modules/.package-lock.json: $(WEB)/package-lock.json
+	npm --prefix $(WEB) ci --ignore-scripts --no-audit --no-fund
+
+page: $(WEB)/node_modules/.package-lock.json
+	npm --prefix $(WEB) run build
+
 clean:
-	rm -rf $(DEV) $(CORE) $(FLOORS) $(DOCS) dist build demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(WEB)/node_modules $(DEV) $(CORE) $(FLOORS) $(DOCS) dist build demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -6,6 +6,7 @@ from sam_edge_runtimes.errors import (
     ArgumentError,
     EngineError,
     MissingDependencyError,
+    RunStoppedError,
     SamEdgeError,
 )
 
@@ -22,6 +23,7 @@ __all__ = [
     "MissingDependencyError",
     "ModelNotFoundError",
     "PromptError",
+    "RunStoppedError",
     "SamEdgeError",
     "TorchNeededError",
     "UnwritableError",

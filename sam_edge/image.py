@@ -31,6 +31,7 @@ from sam_edge.picture_file import (
     refusing,
     stated_bits,
     upright_canvas,
+    upright_size,
 )
 from sam_edge.spec import ImageSpec, ModelSpec
 
@@ -105,6 +106,17 @@ def read_image(image: ImageLike, *, stretch: bool = False, channel_order: str = 
         f"an image is a path, a file's bytes, a PIL.Image or a uint8 array, "
         f"not {type(image).__name__}"
     )
+
+
+def photo_size(source: PictureSource) -> tuple[int, int]:
+    """Return the height and width that ``read_image`` would give, from a file's header alone.
+
+    Raises:
+        ImageError: if it is no photo, or too large.
+    """
+    with open_picture(source) as picture:
+        check_size(picture, name_of(source))
+        return upright_size(picture)
 
 
 def check_size(picture: Image.Image, name: str) -> None:

@@ -28,6 +28,13 @@ _LUMINANCE = np.array([299, 587, 114])
 """ITU-R 601-2, in thousandths, as pillow turns colours into grey."""
 
 
+def mask_picture(mask: NDArray[np.bool_]) -> Image.Image:
+    """Return a mask, shape ``(H, W)``, as a grey picture: white is on the object."""
+    from PIL import Image
+
+    return Image.fromarray(mask.view(np.uint8) * np.uint8(255))
+
+
 def read_mask(path: Path) -> NDArray[np.bool_]:
     """Read a mask from a picture of two values.
 

@@ -276,16 +276,21 @@ def upright_canvas(
         The array, ``(H, W, *channels)``, and a view of it that is laid out as the file stores its
         pixels: what is written there stands upright in the array.
     """
-    width, height = picture.size
-    orientation = _orientation(picture)
-    shape = (width, height) if orientation >= 5 else (height, width)
-    canvas = np.empty((*shape, *channels), dtype)
+    orientation = stated_orientation(picture)
+    canvas = np.empty((*upright_size(picture), *channels), dtype)
     stored = np.swapaxes(canvas, 0, 1) if orientation >= 5 else canvas
     stored = stored[::-1] if orientation in (3, 4, 6, 7) else stored
     return canvas, stored[:, ::-1] if orientation in (2, 3, 7, 8) else stored
 
 
-def _orientation(picture: Image.Image) -> int:
+def upright_size(picture: Image.Image) -> tuple[int, int]:
+    """Return height and width of an opened picture as people see it."""
+    width, height = picture.size
+    return (width, height) if stated_orientation(picture) >= 5 else (height, width)
+
+
+def stated_orientation(picture: Image.Image) -> int:
+    """Return the EXIF orientation, 1 to 8; 1 where there is none that can be meant."""
     try:
         orientation = picture.getexif().get(_ORIENTATION, 1)
     except Exception:  # what camera notes hold is no reason to refuse the pixels

@@ -20,5 +20,9 @@ class EngineError(SamEdgeError, RuntimeError):
     """An engine that cannot open or run a graph. It never becomes another engine by itself."""
 
 
+class RunStoppedError(SamEdgeError, RuntimeError):
+    """A run that was stopped from another thread; see ``sam_edge_runtimes.stopping``."""
+
+
 class MissingDependencyError(SamEdgeError, ImportError):
     """A package of an extra that is not installed. The message holds the exact pip command."""

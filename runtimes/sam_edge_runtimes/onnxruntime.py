@@ -11,6 +11,7 @@ import onnxruntime as ort
 from sam_edge_runtimes.compiled import drop, entry_of, is_whole, keep
 from sam_edge_runtimes.errors import EngineError
 from sam_edge_runtimes.session import Array
+from sam_edge_runtimes.stopping import current_stop
 
 GRAPH, WEIGHTS = "graph.onnx", "graph.data"
 
@@ -97,21 +98,35 @@ class OnnxRuntimeSession:
     """
 
     def __init__(self, session: ort.InferenceSession, path: Path, shrink: bool) -> None:
-        self._options = None
-        if shrink:
-            self._options = ort.RunOptions()
-            self._options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        self._shrink = shrink
+        self._options = self._run_options() if shrink else None
         self._session = session
         self._path = path
         self._outputs = [output.name for output in session.get_outputs()]
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run the graph once; see ``Session.run``."""
+        stop = current_stop()
+        if stop is None:
+            return self._answer(feeds, self._options)
+        options = self._run_options()
+        with stop.reaching(partial(setattr, options, "terminate", True)):
+            return self._answer(feeds, options)
+
+    def _answer(
+        self, feeds: Mapping[str, Array], options: ort.RunOptions | None
+    ) -> dict[str, Array]:
         try:
-            arrays = self._session.run(self._outputs, dict(feeds), self._options)
+            arrays = self._session.run(self._outputs, dict(feeds), options)
         except Exception as error:
             raise EngineError(f"onnxruntime on {self._path}: {_first_line(error)}") from error
         return dict(zip(self._outputs, arrays, strict=True))
+
+    def _run_options(self) -> ort.RunOptions:
+        options = ort.RunOptions()
+        if self._shrink:
+            options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        return options
 
 
 def _first_line(error: Exception) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import IO, Any
@@ -14,9 +15,10 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from sam_edge_runtimes.compiled import drop, entry_of, is_whole, keep
-from sam_edge_runtimes.errors import EngineError
+from sam_edge_runtimes.errors import EngineError, RunStoppedError
 from sam_edge_runtimes.memory import give_back_freed
 from sam_edge_runtimes.session import Array
+from sam_edge_runtimes.stopping import current_stop
 
 BLOB, NAMES = "model.blob", "outputs.json"
 
@@ -140,9 +142,13 @@ class OpenVinoSession:
             request = self._idle.get_nowait()
         except Empty:
             request = self._compiled.create_infer_request()
+        stop = current_stop()
         try:
-            results = request.infer(dict(feeds), share_inputs=True, share_outputs=False)
+            with nullcontext() if stop is None else stop.reaching(request.cancel):
+                results = request.infer(dict(feeds), share_inputs=True, share_outputs=False)
             return {name: np.asarray(results[index]) for index, name in enumerate(self._outputs)}
+        except RunStoppedError:
+            raise
         except Exception as error:
             raise EngineError(f"openvino on {self._path}: {_last_line(error)}") from error
         finally:

@@ -68,7 +68,7 @@ def add_commands(subparsers: Subparsers) -> None:
     everything.add_argument(
         "--format",
         choices=FORMATS,
-        help="default: what -o ends with: .svg, .png (a label map), else sa1b",
+        help="default: what -o ends with: .svg, .png (a label map), .txt (yolo), else sa1b",
     )
     everything.add_argument("--overlay", metavar="PNG", help="picture to look at, or a folder")
     everything.add_argument(
@@ -79,7 +79,7 @@ def add_commands(subparsers: Subparsers) -> None:
         type=_not_negative,
         default=1.0,
         metavar="PIXELS",
-        help="labelme: how far polygons may leave the outline (default 1)",
+        help="labelme, yolo: how far polygons may leave the outline (default 1)",
     )
     knobs = everything.add_argument_group("the official generator's knobs")
     for flag, (kind, default, text) in _KNOBS.items():
@@ -201,7 +201,7 @@ class _Outputs:
         if output is not None:
             names = [f"{label}{FORMATS[kind]}" for label in labels]
             endings = FORMATS.values() if arguments.format is None else [FORMATS[kind]]
-            suffixes = sorted({Path(ending).suffix for ending in endings})
+            suffixes = sorted({Path(f"photo{ending}").suffix for ending in endings})
             masks = files_for(output, "-o", names, suffixes)
         if overlay is not None:
             names = [f"{label}-everything.png" for label in labels]
@@ -215,7 +215,7 @@ class _Outputs:
 def _kind_named(output: str) -> str:
     """Return the format that a file's suffix asks for."""
     suffix = "" if is_folder(output) else Path(output).suffix.lower()
-    return {".svg": "svg", ".png": "png"}.get(suffix, "sa1b")
+    return {".svg": "svg", ".png": "png", ".txt": "yolo"}.get(suffix, "sa1b")
 
 
 def _generator(model: Model, arguments: argparse.Namespace) -> SamAutomaticMaskGenerator:

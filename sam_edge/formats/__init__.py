@@ -6,9 +6,11 @@ from sam_edge.formats.labelme import labelme_document
 from sam_edge.formats.records import LabelledMask, labelled
 from sam_edge.formats.sa1b import sa1b_document
 from sam_edge.formats.svg import svg_text
+from sam_edge.formats.yolo import class_names, yolo_data, yolo_text
 
 __all__ = [
     "LabelledMask",
+    "class_names",
     "coco_document",
     "draw_everything",
     "label_map",
@@ -17,4 +19,6 @@ __all__ = [
     "labelme_document",
     "sa1b_document",
     "svg_text",
+    "yolo_data",
+    "yolo_text",
 ]

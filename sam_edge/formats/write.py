@@ -16,6 +16,7 @@ from sam_edge.formats import (
     labelme_document,
     sa1b_document,
     svg_text,
+    yolo_text,
 )
 from sam_edge.photos import Photo
 
@@ -38,6 +39,7 @@ FORMATS: Mapping[str, str] = {
     "labelme": "-everything.json",
     "png": "-labels.png",
     "svg": "-everything.svg",
+    "yolo": ".txt",  # YOLO finds it by the photo's own name
 }
 """Every format, and what a photo's file of it is called in a folder."""
 
@@ -67,11 +69,11 @@ def write_masks(
         save_picture(label_map_picture(masks, size), path)
         return
     with written(path) as partial:
-        text = _text(masks, kind, path, photo, size, tolerance)
+        text = masks_text(masks, kind, path, photo, size, tolerance)
         partial.write_text(text, encoding="utf-8", newline="\n")
 
 
-def _text(
+def masks_text(
     masks: list[LabelledMask],
     kind: str,
     path: Path,
@@ -79,8 +81,11 @@ def _text(
     size: tuple[int, int],
     tolerance: float,
 ) -> str:
+    """Return one photo's masks as a format's text; see ``write_masks``."""
     if kind == "svg":
         return svg_text(masks, size=size)
+    if kind == "yolo":
+        return yolo_text(masks, size=size, tolerance=tolerance)
     if kind == "sa1b":
         return json_text(sa1b_document(masks, file_name=photo.file_name, size=size))
     if kind == "coco":

@@ -14,7 +14,7 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_edge.masks.rle import Mask, as_mask
+from sam_edge.masks.rle import Mask, Rle, as_mask, encode_window
 from sam_edge_runtimes import Float32
 
 CropBox = tuple[int, int, int, int]
@@ -35,6 +35,19 @@ def mask_to_box(mask: Mask) -> tuple[int, int, int, int]:
         return (0, 0, 0, 0)
     columns = np.flatnonzero(mask[rows[0] : rows[-1] + 1].any(axis=0))
     return int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1])
+
+
+def boxed_rle(mask: Mask, *, top: int = 0, left: int = 0, size: tuple[int, int]) -> Rle:
+    """Encode a mask; looking at its box alone is several times faster than at all of it.
+
+    Args:
+        mask: shape ``(h, w)``, all of a mask or a part of it.
+        top: the part's first row in the whole mask.
+        left: the part's first column in the whole mask.
+        size: ``(H, W)`` of the whole mask.
+    """
+    x0, y0, x1, y1 = mask_to_box(mask)
+    return encode_window(mask[y0 : y1 + 1, x0 : x1 + 1], top=top + y0, left=left + x0, size=size)
 
 
 def non_maximum_suppression(

@@ -23,6 +23,7 @@ def test_runtime_imports_without_torch():
 def test_importing_sam_edge_loads_no_engine_and_no_pillow():
     loaded = run("import sam_edge, sys; print(*sys.modules)").split()
     heavy = {"onnxruntime", "openvino", "PIL", "torch", "onnx", "urllib.request", "http.client"}
+    heavy |= {"starlette", "uvicorn", "asyncio"}
     assert heavy.isdisjoint(loaded)
 
 

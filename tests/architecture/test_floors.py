@@ -31,7 +31,7 @@ def pins(name):
     [
         (
             "requirements-floors.txt",
-            [*PROJECT["dependencies"], *EXTRAS["cpu"], *EXTRAS["openvino"]],
+            [*PROJECT["dependencies"], *EXTRAS["cpu"], *EXTRAS["openvino"], *EXTRAS["serve"]],
         ),
         ("requirements-floors-export.txt", EXTRAS["export"]),
     ],

@@ -14,12 +14,15 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
 ENGINES = [engine for engine in ("onnxruntime", "openvino") if find_spec(engine)]
 PHOTO = str(files("sam_edge") / "assets" / "photos" / "chelsea.jpg")
-CALLS = "socket,open,openat,creat,mkdir,mkdirat,rename,renameat,renameat2,link,linkat,symlink"
+CALLS = (
+    "socket,connect,open,openat,creat,mkdir,mkdirat,rename,renameat,renameat2,link,linkat,symlink"
+)
 WRITES = re.compile(r"O_WRONLY|O_RDWR|O_CREAT|^\d+ +(creat|mkdir|rename|link|symlink)")
 PATH = re.compile(r'(?:(?:AT_FDCWD|\d+)<(?P<folder>[^>]*)>, )?"(?P<name>[^"]*)"')
 
@@ -43,17 +46,59 @@ assert main([*verify, "--engine", "onnxruntime"]) == 0  # segment shows what the
 """
 
 
+SERVE = """
+import http.client, json, sys, threading, time
+from pathlib import Path
+import sam_edge
+from sam_edge.server import run
+from sam_edge.server.options import Options
+from sam_edge.server.service import Choice
+from sam_edge.zoo import resolve
+photos, engine = sys.argv[1:]
+options = Options(host="127.0.0.1", port=0, token=None, uploads=Path("uploads"))
+model = sam_edge.load_model(runtime=engine)
+server = run.server(model, Choice(resolve(None).absolute(), None, "normal"), [photos], options)
+listening = run.open_socket(options)
+port = listening.getsockname()[1]
+thread = threading.Thread(target=run.serve_on, args=(listening, server))
+thread.start()
+def ask(method, path, body=None):
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    headers = {"Content-Type": "application/json"}
+    connection.request(method, path, body and json.dumps(body), headers)
+    answer = connection.getresponse()
+    data = answer.read()
+    assert answer.status < 400, data
+    connection.close()
+    return json.loads(data) if "json" in answer.headers["Content-Type"] else data
+one, two = (photo["id"] for photo in ask("GET", "/v1/photos")["photos"])
+embedding = ask("POST", "/v1/encode", {"photo": one})["embedding"]["id"]
+ask("POST", "/v1/encode", {"photo": two, "ahead": True})
+found = ask("POST", f"/v1/embeddings/{embedding}/decode", {"points": [[200, 150]]})
+thing = {"id": "1", "rle": found["masks"][0]["rle"]}
+ask("PUT", f"/v1/photos/{one}/annotations", {"base_version": 0, "objects": [thing]})
+for kind in ("coco", "labelme", "png"):
+    ask("POST", "/v1/export", {"format": kind, "photos": [one]})
+while "state" in ask("POST", "/v1/encode", {"photo": two, "ahead": True}):
+    time.sleep(0.1)
+server.should_exit = True
+thread.join()
+"""
+
+
 @dataclass(frozen=True)
 class Watched:
     """What a process and its children did.
 
     Attributes:
         sockets: the system calls that opened one; None where nobody watched.
+        connections: those that connected one.
         elsewhere: files written, or tried to, outside the folders that were named.
         home: what lies in the home that was empty.
     """
 
     sockets: list[str] | None
+    connections: list[str]
     elsewhere: list[str]
     home: list[str]
 
@@ -67,10 +112,13 @@ def strace():
     return command
 
 
-def watch(folder, code, *arguments):
+def watch(folder, code, *arguments, photos=()):
     """Run Python code as a user would: with a home, a cache, a folder for temporary files."""
     for name in ("home", "cache", "temp", "out"):
         (folder / name).mkdir()
+    for name in photos:
+        (folder / "out" / "photos").mkdir(exist_ok=True)
+        shutil.copy(Path(PHOTO).with_name(name), folder / "out" / "photos")
     # Engines are silent by themselves where a variable says that this is a test machine.
     machine = re.compile(r"CI|TF_BUILD|JENKINS_URL|ORT_DISABLE_TELEMETRY|XDG_.*|.*_(CACHE|HOME)")
     environment = {
@@ -101,6 +149,7 @@ def watch(folder, code, *arguments):
     ]
     return Watched(
         [line for line in lines if " socket(" in line] if watcher else None,
+        [line for line in lines if " connect(" in line],
         written,
         [str(path.relative_to(folder)) for path in sorted((folder / "home").rglob("*"))],
     )
@@ -141,6 +190,20 @@ def test_export_and_verify_send_nothing(tmp_path):
     out = tmp_path / "out"
     arguments = [str(out / "nano.pth"), str(out / "bundle"), str(tmp_path / "photos")]
     check(watch(tmp_path, EXPORT_AND_VERIFY, *arguments))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_serve_connects_to_nobody_and_writes_where_it_was_told(engine, tmp_path):
+    pytest.importorskip("starlette")
+    pytest.importorskip("uvicorn")
+    photos = tmp_path / "out" / "photos"
+    names = ("chelsea.jpg", "coffee.jpg")
+    found = watch(tmp_path, SERVE, str(photos), engine, photos=names)
+    assert found.home == []
+    assert found.elsewhere == []
+    assert sorted(os.listdir(photos)) == ["chelsea.jpg", "chelsea.jpg.sam-edge.json", "coffee.jpg"]
+    # What asked the server in the same process did connect.
+    assert [line for line in found.connections if "127.0.0.1" not in line] == []
 
 
 @pytest.mark.skipif(not strace(), reason="strace cannot be used here")

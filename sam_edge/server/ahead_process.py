@@ -1,0 +1,54 @@
+"""The process that encodes ahead: at the lowest priority, one JSON line in and one out a photo.
+
+Started by ``sam_edge.server.ahead``. It ends when its stdin does, so it outlives no server.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from sam_edge.errors import ImageError
+from sam_edge.image import read_image
+from sam_edge.loading import load_model
+from sam_edge.model import Model
+from sam_edge.text import printable
+
+NICE = 19
+
+
+def main() -> None:
+    """Serve until stdin ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to both; the server tells
+    if hasattr(os, "nice"):
+        os.nice(NICE)
+    answers = sys.stdout
+    sys.stdout = sys.stderr  # whatever a library prints is no answer
+    model = load_model(**json.loads(sys.stdin.readline()))
+    for line in sys.stdin:
+        answers.write(json.dumps(_answer(model, json.loads(line))) + "\n")
+        answers.flush()
+
+
+def _answer(model: Model, work: dict[str, Any]) -> dict[str, Any]:
+    start = time.perf_counter()
+    try:
+        pixels = read_image(Path(work["path"]))
+        size = pixels.shape[:2]
+        if work["part"] is not None:
+            x0, y0, x1, y1 = work["part"]
+            pixels = pixels[y0:y1, x0:x1]
+        model.encode_image(pixels).save(work["out"])
+    except Exception as error:
+        kind = "photo" if isinstance(error, ImageError) else "engine"
+        return {"error": printable(str(error))[:500], "kind": kind}
+    return {"size": size, "encode_ms": 1000 * (time.perf_counter() - start)}
+
+
+if __name__ == "__main__":
+    main()
