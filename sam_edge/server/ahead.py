@@ -34,9 +34,9 @@ class AheadProcess:
         self._idle: asyncio.TimerHandle | None = None
 
     @property
-    def process_id(self) -> int | None:
-        """Of the process that is there, or None."""
-        return None if self._process is None else self._process.pid
+    def available(self) -> bool:
+        """Whether there is a Python to start: a frozen program's executable is the program."""
+        return not getattr(sys, "frozen", False)
 
     async def encode(
         self, path: Path, part: tuple[int, int, int, int] | None

@@ -236,7 +236,8 @@ def _between_processes(path: Path) -> Iterator[None]:
     try:
         folder = cache_directory() / "locks"
         folder.mkdir(parents=True, exist_ok=True)
-        name = hashlib.sha256(os.fsencode(path)).hexdigest()[:32]
+        # 256 files for all photos: two that share one wait for each other, and that is all.
+        name = hashlib.sha256(os.fsencode(path)).hexdigest()[:2]
         descriptor = os.open(folder / name, os.O_CREAT | os.O_RDWR, 0o600)
     except (CacheError, OSError):  # without a cache there is this server alone
         yield

@@ -149,7 +149,8 @@ class Encoder:
     def encode_ahead(self, target: Target, client: str | None) -> None:
         """Encode a target when nothing is before it. The newest of each client counts."""
         now = self._ahead
-        if target in self._jobs or (now is not None and now.target == target):
+        under_way = target in self._jobs or (now is not None and now.target == target)
+        if under_way or not self._process.available:
             return
         name = client or ""
         self._ahead_waiting.pop(name, None)

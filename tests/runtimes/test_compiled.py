@@ -107,14 +107,14 @@ def test_what_a_killed_run_left_is_removed_by_the_next(entry):
     assert list(entry.parent.glob(".*")) == []
 
 
-def test_adapters_write_no_other_names(tmp_path):
+def test_adapters_write_no_other_names(tmp_path, monkeypatch):
     import sam_edge
     from tests.sam_edge.known import INSTALLED
 
+    monkeypatch.setenv("SAM_EDGE_CACHE", str(tmp_path))
     photo = np.zeros((64, 64, 3), np.uint8)
     for engine in INSTALLED:
         sam_edge.load_model(runtime=engine).encode_image(photo)
-    root = os.environ["SAM_EDGE_CACHE"]
-    found = {name for _, folders, names in os.walk(root) if not folders for name in names}
+    found = {name for _, folders, names in os.walk(tmp_path) if not folders for name in names}
     assert "digests.json" in found
     assert found <= {*FILES, "fastest_engine.json"}

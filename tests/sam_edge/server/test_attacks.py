@@ -433,7 +433,7 @@ def cat(served):
 
 @pytest.mark.parametrize("door", FIELDS)
 @settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
 def test_no_json_brings_the_server_down(cat, door, data):
