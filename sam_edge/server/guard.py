@@ -166,7 +166,7 @@ def host_name(host: str) -> str | None:
     >>> host_name("LocalHost:80"), host_name("[::1]:80"), host_name("a@b")
     ('localhost', '::1', None)
     """
-    if not host or any(letter in host for letter in "/@\\?# \t,"):
+    if not host or any(letter in host for letter in "/@\\?#% \t,") or not host.isascii():
         return None
     try:
         parts = urlsplit(f"//{host}")
