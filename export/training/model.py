@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sam_edge_export.modules.sam import PIXEL_MEAN, PIXEL_STD, Sam
+from sam_edge.zoo.table import PIXEL_MEAN, PIXEL_STD
+from sam_edge_export.modules.sam import Sam
 
 DEFAULT_SIZE = 384
 
