@@ -266,6 +266,33 @@ def test_a_model_is_pulled_when_it_is_asked_for(remote, tmp_path, monkeypatch, c
     assert (remote / "remote-fp32").is_dir()
 
 
+def test_a_real_size_from_its_official_name_to_a_mask(tmp_path, monkeypatch, capsys):
+    """MobileSAM in the official format, seeded, under the zoo's own name and a hash of its own."""
+    shapes = weights_needed(templates("mobile_sam", 1024))
+    served = write_pth(tmp_path / "mobile_sam.pt", seeded_weights(shapes, 0))
+    rows = json.loads(TABLE.read_bytes())
+    rows["mobile_sam"] |= {"size": served.stat().st_size, "sha256": source_sha256(served)}
+    (tmp_path / "models.json").write_text(json.dumps(rows))
+    monkeypatch.setattr("sam_edge.zoo.table.TABLE", tmp_path / "models.json")
+    monkeypatch.setenv("SAM_EDGE_CACHE", str(tmp_path / "cache"))
+    named_models.cache_clear()
+    try:
+        with serving(Behaviour(served.read_bytes(), cut_after=15_000_000)) as address:
+            monkeypatch.setenv("SAM_EDGE_MIRROR", address)
+            words = ["models", "pull", "mobile_sam", "--precision", "fp32", "--image-size", "512"]
+            assert main(words) == 0
+        mask = tmp_path / "mask.png"
+        segment = ["segment", str(photo()), "-m", "mobile_sam-fp32-512", "--point", "400,300"]
+        assert main([*segment, "-o", str(mask)]) == 0
+        assert mask.exists()
+        capsys.readouterr()
+        assert main(["models", "list", "--json"]) == 0
+        listed = {row["name"]: row["bundles"] for row in json.loads(capsys.readouterr().out)}
+        assert listed["mobile_sam"] == ["fp32-512"]
+    finally:
+        named_models.cache_clear()
+
+
 def test_the_checkpoint_alone(remote, capsys):
     assert main(["models", "pull", "remote", "--checkpoint"]) == 0
     path = capsys.readouterr().out.strip()
