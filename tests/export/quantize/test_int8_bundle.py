@@ -11,8 +11,8 @@ from sam_edge import load_model
 from sam_edge.bundle import read_spec
 from sam_edge.cli import main
 from sam_edge.errors import EngineError
-from sam_edge_export import int8
 from sam_edge_export.pipeline import export_bundle
+from sam_edge_export.quantize import gate
 from sam_edge_export.quantize.encoder import fewest_floats, sensitive_first, source
 from sam_edge_export.quantize.gate import Int8
 from sam_edge_export.quantize.recipes import RECIPES
@@ -99,7 +99,7 @@ def test_a_cpu_that_saturates_is_refused_8_bit_weights_and_takes_7(
 def test_gates_write_nothing_when_they_close(nano_checkpoint, tmp_path, monkeypatch, capsys):
     command = ["export", str(nano_checkpoint), "-o", str(tmp_path / "out"), "--image-size", "256"]
     command += ["--precision", "int8", "--engine", "onnxruntime"]
-    monkeypatch.setattr(int8, "speedup", lambda *_: 0.5)
+    monkeypatch.setattr(gate, "speedup", lambda *_: 0.5)
     assert main([*command, "--min-iou", "0"]) == 1
     assert "int8 takes 2.00 times as long as float32 here, on onnxruntime" in (
         capsys.readouterr().err

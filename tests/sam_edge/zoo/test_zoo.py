@@ -117,7 +117,7 @@ def test_list_says_what_is_here(table, capsys, monkeypatch):
     assert capsys.readouterr().out.count("not here") == 2
     with serving(Behaviour(CONTENT)) as address:
         monkeypatch.setenv("SAM_EDGE_MIRROR", address)
-        assert main(["models", "pull", "tiny"]) == 0
+        assert main(["models", "pull", "tiny", "--checkpoint"]) == 0
     path = capsys.readouterr().out.strip()
     assert path == str(checkpoint_path(named_models()["tiny"].checkpoint))
     assert main(["models", "list", "--json"]) == 0
