@@ -4,6 +4,7 @@ DEV  := .venv
 CORE := .venv-core
 FLOORS := .venv-floors
 DOCS := .venv-docs
+MUTANTS := .venv-mutants
 BIN  := $(DEV)/bin
 
 .PHONY: help setup demo demo-export test test-slow lint format bench docs docs-site clean
@@ -13,6 +14,7 @@ help:
 	@echo "make demo-export  checkpoint -> bundle -> verify -> masks (installs torch)"
 	@echo "make test         lint, types, contracts, doctests, tests; the wheel without torch"
 	@echo "make test-floors  the wheel on the lowest versions that it promises to work with"
+	@echo "make mutants      small changes to the code, and how many of them a test notices (an hour)"
 	@echo "make test-slow    the full-size proofs that need minutes and gigabytes"
 	@echo "make bench        measure this machine; make docs: refresh the README's tables"
 	@echo "make docs-site    the documentation as a site, in build/site"
@@ -78,6 +80,17 @@ test-floors: $(FLOORS)/.done
 fuzz: $(DEV)/.done
 	SAM_EDGE_FUZZ=60s SAM_EDGE_FUZZ_SEED=$$(date +%s) $(BIN)/pytest tests/fuzz
 
+# Without torch, as the code that is mutated is; SEED, or AGAIN=1 for what nothing noticed so far.
+SEED ?= 1
+$(MUTANTS)/.done: pyproject.toml
+	$(PYTHON) -m venv $(MUTANTS)
+	$(MUTANTS)/bin/python -m pip install --quiet -e '.[cpu,openvino,mutants]'
+	@touch $@
+
+.PHONY: mutants
+mutants: $(MUTANTS)/.done
+	nice $(MUTANTS)/bin/python tests/mutation --seed $(SEED) $(if $(AGAIN),--again)
+
 test-slow: $(DEV)/.done
 	$(BIN)/pytest -m slow tests
 
@@ -110,4 +123,4 @@ docs-site: $(DOCS)/.done
 	@echo "open build/site/index.html"
 
 clean:
-	rm -rf $(DEV) $(CORE) $(FLOORS) $(DOCS) dist build demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(DEV) $(CORE) $(FLOORS) $(DOCS) $(MUTANTS) dist build demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
