@@ -44,7 +44,6 @@ def stage(again):
     here = Path(__file__).parent
     shutil.copy(here / "quickest_first.py", STAGE / "conftest.py")
     shutil.copy(here / "doctests.py", STAGE / "tests/sam_edge/test_doctests.py")
-    shutil.copy(here / "preload.txt", STAGE)
 
 
 def mutants():
