@@ -157,6 +157,22 @@ def test_a_record_says_what_was_found_where():
     assert counts[3:6] == [120, 136, 120]  # columns of it, with what is below and above
 
 
+@pytest.mark.parametrize(("offset", "half_widths"), [(1.0, (38, 42)), (4.0, (32, 48))])
+def test_the_stability_is_the_share_that_stays_when_the_threshold_moves(offset, half_widths):
+    """A square of 80 pixels whose logits fall by a half a pixel."""
+    soft = rectangle(88, 88, 168, 168) / 40
+    found, _ = generator(
+        lambda x, y: (soft, 0.95),
+        points_per_side=1,
+        stability_score_offset=offset,
+        stability_score_thresh=0.1,
+    )
+    (record,) = found.generate(PHOTO)
+    small, large = half_widths
+    assert record["stability_score"] == pytest.approx((small / large) ** 2, abs=0.02)
+    assert record["area"] == pytest.approx(80 * 80, rel=0.01)
+
+
 @pytest.mark.parametrize(("knob", "kept"), [(0.5, 3), (0.89, 3), (0.91, 0), (0, 3)])
 def test_masks_whose_predicted_iou_is_not_above_the_threshold_are_dropped(knob, kept):
     found, _ = generator(

@@ -96,7 +96,12 @@ def test_a_terminal_that_knows_fewer_letters_gets_escapes(monkeypatch, encoding)
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding))
     console.show("é")
     sys.stdout.flush()
-    assert raw.getvalue() == ("é\n".encode() if encoding == "utf-8" else b"\\xe9\n")
+    told = "é\n".encode() if encoding == "utf-8" else b"\\xe9\n"
+    assert raw.getvalue() == told
+    errors = io.BytesIO()
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(errors, encoding=encoding))
+    console.say("é")
+    assert errors.getvalue() == told
 
 
 def test_a_closed_stdout_is_an_error_and_a_closed_stderr_is_none(monkeypatch):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sam_edge.image import resized_shape
-from sam_edge.masks import encode_rle
+from sam_edge.masks import MaskError, area, decode_rle, encode_rle
 from sam_edge.masks.boxes import (
     crop_boxes,
     is_near_crop_edge,
@@ -13,6 +13,7 @@ from sam_edge.masks.boxes import (
     point_grid,
 )
 from sam_edge.masks.regions import remove_small_regions, remove_small_regions_rle
+from sam_edge.masks.rle import rle_to_box
 from sam_edge.masks.upsample import (
     Window,
     stability_scores,
@@ -134,6 +135,24 @@ def test_a_window_covers_the_points_on_its_pixels():
     assert not window.covers(np.array([*off, (22.0, 11.5), (0, 0)])).any()
     assert window.box() == (20, 10, 22, 11)
     assert Window(np.zeros((2, 2), bool), 5, 6).box() == (0, 0, 0, 0)
+
+
+# --- run lengths ---
+
+
+@pytest.mark.parametrize("size", [(0, 5), (5, 0), (0, 0)])
+@pytest.mark.parametrize("counts", [[], [0]])
+def test_a_mask_without_pixels_has_no_runs(size, counts):
+    rle = {"size": list(size), "counts": counts}
+    assert decode_rle(rle).shape == size
+    assert area(rle) == 0
+    assert rle_to_box(rle) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("counts", [[], [0], [3], [5], [2, 3], [0.0, 4.0], ["4"], [[4]], [True, 3]])
+def test_runs_that_do_not_fill_a_mask_are_refused(counts):
+    with pytest.raises(MaskError, match="run lengths"):
+        decode_rle({"size": [2, 2], "counts": counts})
 
 
 # --- regions ---
