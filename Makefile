@@ -4,6 +4,7 @@ DEV  := .venv
 CORE := .venv-core
 FLOORS := .venv-floors
 DOCS := .venv-docs
+MUTANTS := .venv-mutants
 BIN  := $(DEV)/bin
 
 .PHONY: help setup demo demo-export test test-slow lint format bench docs docs-site page clean
@@ -13,6 +14,7 @@ help:
 	@echo "make demo-export  checkpoint -> bundle -> verify -> masks (installs torch)"
 	@echo "make test         lint, types, contracts, doctests, tests; the wheel without torch"
 	@echo "make test-floors  the wheel on the lowest versions that it promises to work with"
+	@echo "make mutants      small changes to the code, and how many of them a test notices (an hour)"
 	@echo "make test-slow    the full-size proofs that need minutes and gigabytes"
 	@echo "make bench        measure this machine; make docs: refresh the README's tables"
 	@echo "make templates    the graphs that bundles are filled from without torch"
@@ -30,7 +32,7 @@ $(DEV)/.done: pyproject.toml tests/requirements-reference.txt
 	$(BIN)/python -m pip install --quiet --no-deps -r tests/requirements-reference.txt
 	@touch $@
 
-PACKAGED := pyproject.toml $(shell find sam_edge runtimes export/sam_edge_export benchmarks/sam_edge_benchmarks -type f -not -name '*.pyc')
+PACKAGED := pyproject.toml $(shell find sam_edge runtimes export/sam_edge_export benchmarks/sam_edge_benchmarks -type f -not -name '*.pyc' -not -path '*/node_modules/*')
 
 # The venv of the promise: the built wheel, one engine, no torch.
 $(CORE)/.done: $(PACKAGED)
@@ -80,6 +82,17 @@ test-floors: $(FLOORS)/.done
 fuzz: $(DEV)/.done
 	SAM_EDGE_FUZZ=60s SAM_EDGE_FUZZ_SEED=$$(date +%s) $(BIN)/pytest tests/fuzz
 
+# Without torch, as the code that is mutated is; SEED, or AGAIN=1 for what nothing noticed so far.
+SEED ?= 1
+$(MUTANTS)/.done: pyproject.toml
+	$(PYTHON) -m venv $(MUTANTS)
+	$(MUTANTS)/bin/python -m pip install --quiet -e '.[cpu,openvino,mutants]'
+	@touch $@
+
+.PHONY: mutants
+mutants: $(MUTANTS)/.done
+	nice $(MUTANTS)/bin/python tests/mutation --seed $(SEED) $(if $(AGAIN),--again)
+
 test-slow: $(DEV)/.done
 	$(BIN)/pytest -m slow tests
 
@@ -125,4 +138,4 @@ page: $(WEB)/node_modules/.package-lock.json
 	npm --prefix $(WEB) run build
 
 clean:
-	rm -rf $(WEB)/node_modules $(DEV) $(CORE) $(FLOORS) $(DOCS) dist build demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(WEB)/node_modules $(DEV) $(CORE) $(FLOORS) $(DOCS) $(MUTANTS) dist build demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

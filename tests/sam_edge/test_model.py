@@ -103,6 +103,21 @@ def test_an_embedding_of_another_model_is_refused(model, sessions):
         sam_edge.SamPredictor(other).set_embedding(embedding)
 
 
+def test_an_embedding_of_another_size_is_refused_with_both_sizes(model, sessions):
+    embedding = model.encode_image(PHOTO)
+    larger = model_of(*sessions, replace(SPEC, image=replace(SPEC.image, size=512)))
+    with pytest.raises(EmbeddingError, match=r"256 px.* 512 px"):
+        larger.decode(embedding, points=[(5, 5)])
+
+
+@pytest.mark.parametrize("shape", [(1, 256, 8, 8), (1, 128, 16, 16), (2, 256, 16, 16), None])
+def test_an_embedding_whose_tensor_the_model_does_not_take_is_refused(model, shape):
+    embedding = model.encode_image(PHOTO)
+    features = {} if shape is None else {"image_embeddings": np.zeros(shape, np.float32)}
+    with pytest.raises(EmbeddingError, match=r"image_embeddings has shape .*\(1, 256, 16, 16\)"):
+        model.decode(replace(embedding, features=features), points=[(5, 5)])
+
+
 @pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04 broken"])
 def test_a_file_that_is_no_embedding_is_refused(tmp_path, content):
     (tmp_path / "bad.npz").write_bytes(content)

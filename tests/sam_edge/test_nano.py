@@ -118,6 +118,8 @@ def test_everything_in_python_finds_what_the_command_finds(tmp_path):
     photo = Path(str(files("sam_edge") / "assets" / "photos" / "coffee.jpg"))
     found = sam_edge.SamAutomaticMaskGenerator(sam_edge.load_model()).generate(photo)
     assert len(found) > 20
+    assert min(record["predicted_iou"] for record in found) > 0.4
+    assert min(record["stability_score"] for record in found) >= 0.3
     out = tmp_path / "coffee.json"
     assert main(["everything", str(photo), "-o", str(out)]) == 0
     assert len(json.loads(out.read_text())["annotations"]) == len(found)

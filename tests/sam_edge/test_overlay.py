@@ -6,6 +6,7 @@ import numpy as np
 
 from sam_edge.masks import encode_rle
 from sam_edge.overlay import PALETTE, TINT, draw_overlay
+from sam_edge.prompts import Prompt
 
 
 def outline(mask, width):
@@ -63,3 +64,45 @@ def test_lines_and_letters_fit_a_photo_that_is_only_long():
     picture = draw_overlay(photo, [mask], captions=["0.90"], banner="random weights")
     assert picture.size == (300_000, 1)
     assert time.monotonic() - began < 10  # letters of 6,667 pixels took the memory
+
+
+def test_a_mask_is_tinted_by_its_colour_and_the_rest_is_the_photo():
+    photo = np.full((100, 100, 3), 100, np.uint8)
+    mask = np.zeros((100, 100), bool)
+    mask[20:80, 30:90] = True
+    drawn = np.asarray(draw_overlay(photo, [mask])).astype(int)
+    # 55 parts of the photo, 45 of (30, 144, 255)
+    assert np.abs(drawn[50, 60] - (68.5, 119.8, 169.75)).max() <= 1
+    assert (drawn[~mask] == 100).all()
+
+
+def test_points_show_their_label_and_a_box_its_edges():
+    photo = np.full((100, 100, 3), 100, np.uint8)
+    prompt = Prompt.of([(30, 40), (70, 60)], [1, 0], box=(10, 12, 90, 92))
+    drawn = np.asarray(draw_overlay(photo, [], [prompt]))
+    assert tuple(drawn[40, 30]) == (40, 200, 60)
+    assert tuple(drawn[60, 70]) == (230, 40, 40)
+    for y, x in ((40, 10), (40, 90), (12, 50), (92, 50)):
+        assert tuple(drawn[y, x]) == (255, 255, 255)
+    white = (drawn[40, 20:41] == 255).all(axis=1)  # a ring around the point
+    assert white.any()
+    assert drawn[20, 50].tolist() == [100, 100, 100]
+
+
+def test_a_caption_stands_at_its_masks_top_and_a_banner_at_the_bottom():
+    photo = np.full((300, 400, 3), 100, np.uint8)
+    masks = [np.zeros((300, 400), bool) for _ in range(3)]
+    masks[0][100:200, 40:120] = True
+    masks[2][100:200, 260:340] = True
+    plain = np.asarray(draw_overlay(photo, masks))
+    drawn = np.asarray(draw_overlay(photo, masks, captions=["0.91", "none", "0.87"]))
+    changed = (drawn != plain).any(axis=2)
+    assert changed[100:130, 40:120].any()
+    assert changed[100:130, 260:340].any()
+    assert not changed[130:].any()
+    assert not changed[:100].any()
+    assert not changed[:, 130:250].any()  # a mask without pixels has no place for a caption
+    branded = (np.asarray(draw_overlay(photo, masks, banner="random")) != plain).any(axis=2)
+    rows, columns = np.nonzero(branded)
+    assert rows.min() > 270
+    assert abs(columns.mean() - 200) < 10
