@@ -1,6 +1,6 @@
 """Measure the page of ``sam-edge serve``: from a move to its mask, by server and in the page.
 
-    python benchmarks/techniques/page.py   # needs chromium and playwright; writes page.json
+    python benchmarks/techniques/page.py   # needs chromium and playwright; writes page*.json
 
 A real Chromium without a window moves its mouse over a photo, each time waiting for the mask. The
 page itself notes when the browser got the move and when the mask was drawn. Between the moves, some
@@ -14,6 +14,8 @@ gets, and on the float32 one.
 from __future__ import annotations
 
 import argparse
+import io
+import itertools
 import json
 import shutil
 import statistics
@@ -39,7 +41,7 @@ from sam_edge.masks.quality import iou
 from sam_edge.photos import photos_in
 from sam_edge_benchmarks.machine import fingerprint, load_average
 
-RESULT = Path(__file__).parent / "page.json"
+FOLDER = Path(__file__).parent
 THREADS = 2
 AT_ONCE = 10
 
@@ -73,9 +75,11 @@ def main() -> None:
     parser.add_argument("--moves", type=int, default=120)
     arguments = parser.parse_args()
     photo = photos_in(None)[0]
+    spec = sam_edge.load_model(arguments.model).spec
     report: dict[str, Any] = {
         "machine": fingerprint(),
-        "model": arguments.model,
+        "model": spec.variant,
+        "random_weights": spec.source.random,
         "photo": photo.name,
     }
     decode = native(arguments.model, photo)
@@ -109,7 +113,11 @@ def main() -> None:
     for value in report.values():
         if isinstance(value, dict):
             value.pop("masks", None)
-    RESULT.write_text(json.dumps({"summary": summary, **report}, indent=1) + "\n", encoding="utf-8")
+    variant = report["model"]
+    name = "page.json" if variant == "nano" else f"page-{variant}.json"
+    (FOLDER / name).write_text(
+        json.dumps({"summary": summary, **report}, indent=1) + "\n", encoding="utf-8"
+    )
 
 
 def native(name: str, photo: Path) -> Callable[[], float]:
@@ -198,32 +206,35 @@ def hover(page: Page, address: str, moves: int, decode: Callable[[], float]) -> 
 
 @contextmanager
 def encoding_ahead(address: str) -> Iterator[None]:
-    """Keep the server's process for the next photo at work, with ever new photos."""
+    """Keep the server's process for the next photo at work: ever another part of a large one."""
+    noise = np.random.default_rng(1).integers(0, 255, (1200, 1800, 3), np.uint8)
+    picture = io.BytesIO()
+    Image.fromarray(noise).save(picture, format="JPEG")
+    photo = json.loads(ask(f"{address}v1/photos?name=noise.jpg", picture.getvalue()))["id"]
     stop = threading.Event()
-    rng = np.random.default_rng(1)
 
     def keep_on() -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "noise.jpg"
-            while not stop.is_set():
-                Image.fromarray(rng.integers(0, 255, (1200, 1800, 3), np.uint8)).save(path)
-                photo = ask(f"{address}v1/photos?name=noise.jpg", path.read_bytes())
-                ask(f"{address}v1/encode", {"photo": photo["id"], "ahead": True})
+        for cut in itertools.count(1):
+            if stop.is_set():
+                return
+            part = [0, 0, 1800 - cut % 600, 1200 - cut // 600]
+            ask(f"{address}v1/encode", {"photo": photo, "part": part, "ahead": True})
+            ask(f"{address}v1/encode", {"photo": photo, "part": part})  # waits for that
 
     worker = threading.Thread(target=keep_on, daemon=True)
     worker.start()
     yield
     stop.set()
-    worker.join(30)
+    worker.join(60)
 
 
-def ask(url: str, body: bytes | dict[str, Any]) -> Any:  # noqa: ANN401 - whatever JSON it is
-    """POST bytes or JSON."""
+def ask(url: str, body: bytes | dict[str, Any]) -> bytes:
+    """POST bytes or JSON and wait for the answer."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     kind = "application/octet-stream" if isinstance(body, bytes) else "application/json"
-    request = urllib.request.Request(url, data, {"Content-Type": kind, "X-Client": "benchmark1"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.load(answer)
+    headers = {"Content-Type": kind, "X-Client": "benchmark1"}
+    with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=60) as answer:
+        return bytes(answer.read())
 
 
 def agreement(
