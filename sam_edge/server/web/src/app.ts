@@ -18,7 +18,6 @@ export type Tool = "segment" | "brush" | "erase" | "cut" | "pan";
 export type Phase =
   | { kind: "starting" }
   | { kind: "empty" }
-  | { kind: "loading" }
   | { kind: "encoding"; since: number; expectedMs: number | null; queued: number }
   | { kind: "ready" }
   | { kind: "failed"; why: string };

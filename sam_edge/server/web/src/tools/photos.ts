@@ -53,7 +53,6 @@ export async function open(app: App, id: string): Promise<void> {
   app.stage.clear();
   app.store.set({
     photo: app.state.photos.find((photo) => photo.id === id) ?? null,
-    phase: { kind: "loading" },
     embedding: null,
     history: started(EMPTY_DOC),
     marked: new Set(),
@@ -101,6 +100,7 @@ async function encode(
   signal: AbortSignal,
 ): Promise<EmbeddingInfo> {
   const since = performance.now();
+  app.store.set({ phase: { kind: "encoding", since, expectedMs: null, queued: 0 } });
   const onEvent = (event: WorkEvent): void => {
     if (signal.aborted) return;
     const expectedMs = event.event === "encoding" ? event.expected_ms : null;

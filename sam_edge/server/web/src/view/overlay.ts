@@ -36,7 +36,7 @@ export class Overlay {
     this.welcome.hidden = phase.kind !== "empty";
     if (phase !== before?.phase) {
       clearInterval(this.timer);
-      this.progress.hidden = !["loading", "encoding", "failed"].includes(phase.kind);
+      this.progress.hidden = !["encoding", "failed"].includes(phase.kind);
       this.progress.classList.toggle("failed", phase.kind === "failed");
       this.meter.hidden = phase.kind === "failed";
       this.drawPhase(state);
@@ -57,9 +57,6 @@ export class Overlay {
   private drawPhase({ phase }: State): void {
     if (phase.kind === "failed") {
       this.text.textContent = phase.why;
-    } else if (phase.kind === "loading") {
-      this.text.textContent = "Opening…";
-      this.meter.removeAttribute("value");
     } else if (phase.kind === "encoding") {
       const seconds = (performance.now() - phase.since) / 1000;
       if (phase.queued > 0) {
