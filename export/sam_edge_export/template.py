@@ -152,6 +152,7 @@ class _Maker:
         path = self._scratch / f"{self._role}.onnx"
         trace.save_graph(trace.copied(self._graph), path, {}, precision)
         template = self._cut(path, precision, (), {})
+        path.with_name(f"{path.name}.data").unlink(missing_ok=True)  # it would be appended to
         trace.save_graph(trace.copied(self._graph), path, PROVENANCE, precision)
         self._compare(template, path)
         return template

@@ -18,7 +18,7 @@ SHAPES = ("landscape", "portrait", "square", "panorama")
 @pytest.fixture(scope="module")
 def official():
     """The official predictor around nano: its encoder's modules, the official decoder."""
-    from sam_edge_benchmarks.subjects.nano import official_nano
+    from sam_edge_benchmarks.subjects.official import official_nano
 
     sam = official_nano(NANO_CHECKPOINT)
     from segment_anything import SamPredictor as Official

@@ -124,7 +124,7 @@ def test_an_unfaithful_bundle_is_not_written(nano_checkpoint, tmp_path, monkeypa
         ["export", str(nano_checkpoint), "-o", str(tmp_path / "out"), "--image-size", "256"]
     )
     assert code == 1
-    assert "does not give PyTorch's masks" in capsys.readouterr().err
+    assert "does not give the masks of float32 PyTorch" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sam_edge import gates
 from sam_edge.bundle import read_spec
 from sam_edge.cli import main
 from sam_edge.errors import EngineError
 from sam_edge.fidelity import Fidelity, relative_l2
-from sam_edge_export import verify
 from sam_edge_export.quantize import search
 
 
@@ -76,14 +76,14 @@ def test_one_bad_photo_is_named_and_the_others_are_measured(bundle, images, run,
 
 
 def test_an_engine_that_fails_does_not_lose_what_the_other_measured(bundle, run, monkeypatch):
-    really = verify.load_model
+    really = gates.load_model
 
     def load_model(bundle, runtime, **more):
         if runtime == "openvino":
             raise EngineError("openvino does not like this graph")
         return really(bundle, runtime=runtime, **more)
 
-    monkeypatch.setattr(verify, "load_model", load_model)
+    monkeypatch.setattr(gates, "load_model", load_model)
     code, out, err = run()
     assert (code, out.splitlines()[-1]) == (1, "faithful")
     assert "openvino could not be measured: openvino does not like this graph" in err
@@ -102,7 +102,7 @@ def test_what_is_not_finite_is_a_miss_and_null_in_json():
     result = measured(embedding_rel_l2=float("nan"), score_max_error=float("inf"))
     assert result.record()["embedding_rel_l2"] is None
     assert json.loads(json.dumps(result.record(), allow_nan=False))["score_max_error"] is None
-    assert any("embedding_rel_l2 nan" in line for line in verify.missed([result]))
+    assert any("embedding_rel_l2 nan" in line for line in gates.missed([result]))
 
 
 def test_an_embedding_of_zeros_has_an_error():

@@ -171,12 +171,15 @@ def test_a_norm_with_another_reader_is_left_alone():
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: f"{recipe.engine}-{recipe.name}")
 @pytest.mark.parametrize("bits", [8, 7])
-def test_every_recipe_computes_nearly_the_float_graph_on_its_engine(recipe, bits, tmp_path):
+def test_every_recipe_computes_nearly_the_float_graph_on_its_engine(
+    recipe, bits, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("sam_edge_export.quantize.products.SMALLEST", 0)
     model = convolutions()
     expected = run(model, tmp_path, recipe.engine)
     ranges = ranges_of(model, tmp_path)
     assert quantize(model, recipe, ranges, bits=bits) == (
-        1 if recipe.convolutions == "float" else 4
+        1 if recipe.convolutions == "float" and recipe.linears != "stored" else 4
     )
     error = relative_l2(run(model, tmp_path, recipe.engine), expected)
     assert 1e-4 < error < (0.02 if bits == 8 else 0.03)  # 0 would mean that nothing was rounded

@@ -11,9 +11,8 @@ from PIL import Image
 from sam_edge import loading
 from sam_edge.bundle import read_spec
 from sam_edge.cli import doctor, evaluate, main, models
-from sam_edge.cli.console import progress_bar
+from sam_edge.cli.console import TransferBar, progress_bar
 from sam_edge.cli.info import describe
-from sam_edge.cli.models import TransferBar
 from sam_edge.evaluation.scores import ObjectScore
 from sam_edge.loading import load_model
 from sam_edge.zoo import resolve
