@@ -10,7 +10,7 @@ from PIL import Image
 
 from sam_edge import loading
 from sam_edge.bundle import read_spec
-from sam_edge.cli import doctor, evaluate, main, models
+from sam_edge.cli import console, doctor, evaluate, main
 from sam_edge.cli.console import TransferBar, progress_bar
 from sam_edge.cli.info import describe
 from sam_edge.evaluation.scores import ObjectScore
@@ -112,7 +112,7 @@ def test_info_tells_what_is_particular():
 
 def test_a_transfer_shows_its_share_its_rate_and_what_is_left(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr(models.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
     bar = TransferBar()
     assert bar.text(0, 60_000_000, 101.0) == f"{'░' * 30} 0/60 MB"
     assert bar.text(20_000_000, 60_000_000, 104.0) == (
@@ -126,7 +126,7 @@ def test_a_transfer_is_drawn_ten_times_a_second_and_does_not_count_what_was_ther
     monkeypatch, capsys
 ):
     now = [100.0]
-    monkeypatch.setattr(models.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
     bar = TransferBar()
     for moment, done in ((101.0, 30), (101.05, 31), (101.09, 32), (101.2, 40), (101.25, 60)):
         now[0] = moment
