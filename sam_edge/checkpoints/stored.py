@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -116,6 +117,21 @@ class StoredTensor:
         if self.dtype == "bfloat16":
             return (array.astype("<u4") << 16).view("<f4")
         return array
+
+
+def give_back_pages(data: NDArray[np.uint8]) -> None:
+    """Let the system take back what was read of a mapped file.
+
+    It counts as the process's memory until then, and a checkpoint has gigabytes. Who reads the
+    bytes again gets them again.
+    """
+    base: object = data
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, memoryview):
+        base = base.obj
+    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)
 
 
 @dataclass(slots=True, eq=False)

@@ -20,7 +20,14 @@ from sam_edge.checkpoints.containers import read_file
 from sam_edge.checkpoints.errors import CheckpointError
 from sam_edge.checkpoints.names import official_tensors
 from sam_edge.checkpoints.resample import resampled
-from sam_edge.checkpoints.stored import Contents, Leaf, StoredTensor, Unread, shown
+from sam_edge.checkpoints.stored import (
+    Contents,
+    Leaf,
+    StoredTensor,
+    Unread,
+    give_back_pages,
+    shown,
+)
 from sam_edge.spec import FRAME_STEP, LARGEST_FRAME
 from sam_edge.zoo.table import NamedModel, named_models
 from sam_edge_runtimes import Float32
@@ -83,7 +90,9 @@ class Weights(Mapping[str, Float32]):
         Raises:
             CheckpointError: if its bytes are damaged, or a value is not finite.
         """
-        values = read_values(self._tensors[name], name, self._path)
+        stored = self._tensors[name]
+        values = read_values(stored, name, self._path).copy()
+        give_back_pages(stored.storage.data)
         shape = self._shapes[name]
         return values if values.shape == shape else resampled(values, shape)
 

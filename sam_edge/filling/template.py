@@ -4,8 +4,8 @@ Templates are made by ``sam_edge_export.template`` (``make templates``) and lie 
 compressed file for all precisions of one graph at one image size. The bytes between holes are
 copied as they are, so nothing here knows protocol buffers.
 
-A file of templates is one line of JSON and then bytes: each template's text, and the picked places
-of its recipes as int32.
+A file of templates is one line of JSON and then bytes, which the JSON numbers: each template's
+text, and the picked places of its recipes as int32.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Template:
     folds: Mapping[str, str]
     norms: tuple[Norm, ...]
     files: Mapping[str, tuple[Piece, ...]]
-    text: bytes
+    text: bytes | memoryview
     quantization: Mapping[str, Any] | None = None
 
     @property
@@ -129,34 +129,45 @@ def select(
 
 def packed(contents: Sequence[Template]) -> bytes:
     """Return templates as the bytes of a file."""
-    blobs: list[bytes] = []
-    head = json.dumps([_entry(template, blobs) for template in contents], separators=(",", ":"))
-    data = head.encode() + b"\n" + b"".join(blobs)
-    # Pinned filters: another default would be other bytes for the same templates.
-    filters = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME}]
+    blobs = _Blobs()
+    entries = [_entry(template, blobs) for template in contents]
+    head = {"templates": entries, "blobs": [len(blob) for blob in blobs.contents]}
+    data = json.dumps(head, separators=(",", ":")).encode() + b"\n" + b"".join(blobs.contents)
+    # Pinned filters: another default would be other bytes for the same templates, and whoever
+    # unpacks a file holds its dictionary.
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 1 << 20}]
     return lzma.compress(data, lzma.FORMAT_XZ, lzma.CHECK_CRC64, filters=filters)
 
 
 def unpacked(data: bytes) -> list[Template]:
     """Return the templates in the bytes of a file."""
-    head, _, body = lzma.decompress(data).partition(b"\n")
-    reader = _Reader(body)
-    return [_template(entry, reader) for entry in json.loads(head)]
+    content = lzma.decompress(data)
+    end = content.index(b"\n")
+    head = json.loads(content[:end])
+    blobs, at = [], end + 1
+    for size in head["blobs"]:
+        blobs.append(memoryview(content)[at : at + size])
+        at += size
+    return [_template(entry, blobs) for entry in head["templates"]]
 
 
-class _Reader:
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-        self._at = 0
+class _Blobs:
+    """Collects bytes, each once: the blocks of a model pick the same places."""
 
-    def take(self, size: int) -> bytes:
-        self._at += size
-        return self._body[self._at - size : self._at]
+    def __init__(self) -> None:
+        self.contents: list[bytes] = []
+        self._numbers: dict[bytes, int] = {}
+
+    def add(self, content: bytes) -> int:
+        """Return the number of these bytes."""
+        number = self._numbers.setdefault(content, len(self.contents))
+        if number == len(self.contents):
+            self.contents.append(content)
+        return number
 
 
-def _entry(template: Template, blobs: list[bytes]) -> dict[str, Any]:
-    """Return a template as JSON, in the order in which ``_template`` reads its bytes."""
-    blobs.append(template.text)
+def _entry(template: Template, blobs: _Blobs) -> dict[str, Any]:
+    """Return a template as JSON."""
     places = {name: number for number, name in enumerate(_names(template))}
     return {
         "role": template.role,
@@ -168,7 +179,7 @@ def _entry(template: Template, blobs: list[bytes]) -> dict[str, Any]:
         "outputs": [_tensor_entry(tensor) for tensor in template.outputs],
         "weights": template.weights,
         "folds": template.folds,
-        "text": len(template.text),
+        "text": blobs.add(bytes(template.text)),
         "quantization": template.quantization,
         "norms": [
             [_view_entry(view, places, blobs) for view in (norm.gain, norm.bias, *norm.matrices)]
@@ -195,31 +206,29 @@ def _tensor_entry(tensor: TensorInfo) -> list[Any]:
     return [tensor.name, tensor.dtype, tensor.shape]
 
 
-def _view_entry(view: View, places: Mapping[str, int], blobs: list[bytes]) -> list[Any]:
+def _view_entry(view: View, places: Mapping[str, int], blobs: _Blobs) -> list[Any]:
     sources = [places[name] for name in view.sources]
     if view.picked is None:
         return [sources, view.shape, view.start, view.sides, view.strides]
-    blobs.append(view.picked.astype("<i4").tobytes())
-    return [sources, view.shape]
+    return [sources, view.shape, blobs.add(view.picked.astype("<i4").tobytes())]
 
 
-def _recipe_entry(recipe: Recipe, places: Mapping[str, int], blobs: list[bytes]) -> list[Any]:
+def _recipe_entry(recipe: Recipe, places: Mapping[str, int], blobs: _Blobs) -> list[Any]:
     view = _view_entry(recipe.view, places, blobs)
     return [view, recipe.form, recipe.axis, recipe.norm, recipe.divided]
 
 
-def _template(entry: Mapping[str, Any], reader: _Reader) -> Template:
-    text = reader.take(entry["text"])
+def _template(entry: Mapping[str, Any], blobs: Sequence[memoryview]) -> Template:
     weights = {name: tuple(shape) for name, shape in entry["weights"].items()}
     names = [*weights, *(f"{layer}.bias" for layer in entry["folds"])]
 
     def view(values: list[Any]) -> View:
-        sources, shape, *strided = values
+        sources, shape, first, *strided = values
         named, sides = tuple(names[number] for number in sources), tuple(shape)
         if strided:
-            start, taken, strides = strided
-            return View(named, sides, start, tuple(taken), tuple(strides))
-        places = np.frombuffer(reader.take(4 * int(np.prod(sides))), "<i4").astype(np.int32)
+            taken, strides = strided
+            return View(named, sides, first, tuple(taken), tuple(strides))
+        places = np.frombuffer(blobs[first], "<i4").astype(np.int32, copy=False)
         return View(named, sides, picked=places)
 
     def norm(values: list[Any]) -> Norm:
@@ -244,7 +253,7 @@ def _template(entry: Mapping[str, Any], reader: _Reader) -> Template:
         entry["folds"],
         tuple(map(norm, entry["norms"])),
         {ending: tuple(map(piece, pieces)) for ending, pieces in entry["files"].items()},
-        text,
+        blobs[entry["text"]],
         entry["quantization"],
     )
 

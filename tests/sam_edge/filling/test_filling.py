@@ -160,7 +160,7 @@ def test_too_full_a_disk_is_said_before_anything_is_written(tmp_path, monkeypatc
 
 @pytest.mark.skipif(peak_rss() is None, reason="the system does not tell")
 def test_filling_holds_one_tensor_at_a_time(tmp_path):
-    """MobileSAM: 40 MB of weights, and a process of half the limit is numpy and Python alone."""
+    """MobileSAM: 40 MB of weights, of which a mapped file's pages count as well."""
     shapes = weights_needed(templates("mobile_sam", 1024))
     path = write_pth(tmp_path / "x.pth", seeded_weights(shapes, 0))
     script = (
@@ -170,7 +170,7 @@ def test_filling_holds_one_tensor_at_a_time(tmp_path):
     )
     command = [sys.executable, "-c", script, str(path), str(tmp_path / "x")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 120e6
+    assert int(done.stdout) < 90e6
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no signals there")
