@@ -185,8 +185,9 @@ def _engines(text: str) -> tuple[str, ...]:
 
 
 def run_export(arguments: argparse.Namespace) -> int:
-    """Export as the command line says."""
-    _need_torch("exporting")
+    """Export as the command line says; without torch, fill the exporter's templates."""
+    if missing := _missing_package():
+        return _fill(arguments, missing)
     from sam_edge_export.pipeline import export_bundle
     from sam_edge_export.quantize.gate import Int8
 

@@ -293,6 +293,24 @@ def test_a_real_size_from_its_official_name_to_a_mask(tmp_path, monkeypatch, cap
         named_models.cache_clear()
 
 
+def test_export_fills_where_torch_is_not_installed(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sam_edge_export.cli._missing_package", lambda: "torch")
+    words = ["export", str(NANO_CHECKPOINT), "-o", str(tmp_path / "nano")]
+    for flags, refused in (
+        (["--frame", "photo"], "--frame photo needs torch"),
+        (["--decoder", "official"], "--decoder official needs torch"),
+        (["--precision", "int8", "--calibration", "photos"], "--calibration needs torch"),
+        (["--image-size", "640"], "nano at 640 px needs the exporter (without it: 384, 512 px)"),
+    ):
+        assert main([*words, *flags]) == 1
+        assert refused in capsys.readouterr().err
+    assert main(words) == 0
+    said = capsys.readouterr()
+    assert "torch is not installed: the exporter's own graphs are filled" in said.err
+    assert "nano is written" in said.out
+    assert load_model(tmp_path / "nano").spec.variant == "nano"
+
+
 def test_the_checkpoint_alone(remote, capsys):
     assert main(["models", "pull", "remote", "--checkpoint"]) == 0
     path = capsys.readouterr().out.strip()
