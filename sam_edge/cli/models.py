@@ -34,6 +34,7 @@ examples:
 
 environment:
   SAM_EDGE_CACHE   where files are kept
+  SAM_EDGE_PULL    1: commands fetch a named model that is not here yet, as --pull does
   SAM_EDGE_MIRROR  http(s) address of a folder with the official files; its bytes are checked
 """
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from sam_edge.cli.console import TransferBar, say, status
 from sam_edge.errors import SamEdgeError
 from sam_edge.gates import FidelityError, SlowError
-from sam_edge.zoo import named_model, pull
+from sam_edge.zoo import pull
 from sam_edge.zoo.cache import bundle_path, kept_bundle
 
 
@@ -39,6 +39,7 @@ def pull_bundle(
         for wanted in ("int8", "fp32"):
             if (kept := kept_bundle(name, wanted, image_size)) is not None:
                 return kept
+        pull_checkpoint(name)  # what fails here would fail for float32, too
         try:
             bundle = pull_bundle(name, "int8", image_size)
         except (FidelityError, SlowError) as error:
@@ -46,8 +47,6 @@ def pull_bundle(
             say(f"{reason}; so it is float32, which is as exact as the exporter's")
             return pull_bundle(name, "fp32", image_size)
         except SamEdgeError as error:
-            if named_model(name).checkpoint is None:
-                raise
             say(f"no int8: {error}")
             return pull_bundle(name, "fp32", image_size)
         say("int8: its masks and its speed were compared with float32's here and passed")
