@@ -54,11 +54,14 @@ test: $(DEV)/.done lint
 		export/sam_edge_export benchmarks/sam_edge_benchmarks tests
 	$(MAKE) test-wheel
 
+# Minutes of waiting that neither torch nor a version changes: queues that fill, clients that are slow.
+SLOW_CLIENTS := --ignore=tests/sam_edge/server/test_queues.py --ignore=tests/sam_edge/server/test_attacks.py
+
 .PHONY: test-wheel
 test-wheel: $(CORE)/.done
 	$(CORE)/bin/python -m pip install --quiet 'pytest>=8.3' 'hypothesis>=6.100' 'pycocotools>=2.0.8' \
 		'tifffile>=2024.1' 'httpx>=0.27' "$$(ls dist/*.whl)[serve]"
-	$(CORE)/bin/pytest -m "not slow" tests/architecture tests/runtimes tests/sam_edge tests/fuzz
+	$(CORE)/bin/pytest -m "not slow" tests/architecture tests/runtimes tests/sam_edge tests/fuzz $(SLOW_CLIENTS)
 
 # The lowest versions that pyproject.toml promises: the built wheel on them, without torch.
 $(FLOORS)/.done: $(PACKAGED) tests/requirements-floors.txt
@@ -71,14 +74,14 @@ $(FLOORS)/.done: $(PACKAGED) tests/requirements-floors.txt
 	@touch $@
 
 # All that calls numpy, Pillow, an engine or Starlette. Left out, for half the time, is what no version
-# of them changes: downloads, full disks and killed processes, what hundreds of photos do to memory,
-# queues that fill and clients that are slow.
+# of them changes: downloads, full disks and killed processes, what hundreds of photos do to memory.
 .PHONY: test-floors
 test-floors: $(FLOORS)/.done
 	$(FLOORS)/bin/pytest -m "not slow" tests/architecture tests/runtimes tests/sam_edge \
 		--ignore=tests/sam_edge/zoo --ignore=tests/sam_edge/test_long_runs.py \
 		--ignore=tests/sam_edge/cli/test_command_line.py \
-		--ignore=tests/sam_edge/server/test_queues.py --ignore=tests/sam_edge/server/test_attacks.py
+		--ignore=tests/sam_edge/server/test_annotations.py \
+		--ignore=tests/sam_edge/server/test_equals_command_line.py $(SLOW_CLIENTS)
 
 # A minute of every door that a stranger's file comes in by; make test takes 300 of each.
 fuzz: $(DEV)/.done
