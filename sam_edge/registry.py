@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
 from sam_edge.bundle import read_spec
-from sam_edge.cache import cache_directory
 from sam_edge.errors import ArgumentError, SamEdgeError
 from sam_edge.loading import load_model
 from sam_edge.model import Model
 from sam_edge.spec import PRECISIONS
 from sam_edge.text import printable, shown
 from sam_edge.without_torch import DEVICE, WithoutTorch
-from sam_edge.zoo.cache import kept_bundle
+from sam_edge.zoo.cache import bundle_of, kept_bundle
 from sam_edge.zoo.table import named_models
 from sam_edge_runtimes.graph_file import sha256_file
 
@@ -116,7 +115,7 @@ def _bundle(name: str, checkpoint: str | PathLike[str]) -> str | PathLike[str]:
     if not path.is_file():
         return checkpoint
     digest = sha256_file(path)
-    filled = cache_directory() / "bundles" / f"{name}-fp32-of-{digest[:16]}"
+    filled = bundle_of(name, digest)
     kept = (kept_bundle(name, precision) for precision in PRECISIONS)
     for bundle in (*kept, filled):
         if bundle is not None and _was_made_of(bundle, digest):

@@ -6,7 +6,7 @@ import argparse
 import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sam_edge.bundle import MANIFEST_NAME, read_spec
 from sam_edge.cli import Subparsers, add_command
@@ -192,21 +192,10 @@ def run_export(arguments: argparse.Namespace) -> int:
     from sam_edge_export.quantize.gate import Int8
 
     results = export_bundle(
-        arguments.checkpoint,
-        arguments.output,
-        variant=arguments.variant,
-        image_size=arguments.image_size,
-        precision=arguments.precision,
+        **_wishes(arguments),
         decoder=arguments.decoder,
         frame=arguments.frame,
-        random_weights=arguments.random_weights,
-        verify=not arguments.no_verify,
-        images=arguments.images,
-        engines=arguments.engine,
-        min_iou=arguments.min_iou,
         int8=Int8(arguments.recipe, arguments.target, arguments.calibration, arguments.allow_slow),
-        force=arguments.force,
-        progress=status,
     )
     return _show_written(arguments.output, results)
 
@@ -229,22 +218,26 @@ def _fill(arguments: argparse.Namespace, missing: str) -> int:
     from sam_edge.filling.bundle import fill_bundle
 
     say(f"{missing} is not installed: the exporter's own graphs are filled, and nothing is traced")
-    results = fill_bundle(
-        arguments.checkpoint,
-        arguments.output,
-        variant=arguments.variant,
-        image_size=arguments.image_size,
-        precision=arguments.precision,
-        verify=not arguments.no_verify,
-        images=arguments.images,
-        engines=arguments.engine,
-        min_iou=arguments.min_iou,
-        allow_slow=arguments.allow_slow,
-        random_weights=arguments.random_weights,
-        force=arguments.force,
-        progress=status,
-    )
+    results = fill_bundle(**_wishes(arguments), allow_slow=arguments.allow_slow)
     return _show_written(arguments.output, results)
+
+
+def _wishes(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what a bundle can be asked for on either road, with torch and without."""
+    return {
+        "checkpoint": arguments.checkpoint,
+        "output": arguments.output,
+        "variant": arguments.variant,
+        "image_size": arguments.image_size,
+        "precision": arguments.precision,
+        "verify": not arguments.no_verify,
+        "images": arguments.images,
+        "engines": arguments.engine,
+        "min_iou": arguments.min_iou,
+        "random_weights": arguments.random_weights,
+        "force": arguments.force,
+        "progress": status,
+    }
 
 
 def _show_written(bundle: Path, results: Sequence[Fidelity]) -> int:

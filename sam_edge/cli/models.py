@@ -10,7 +10,6 @@ from sam_edge.cli.frame import CommandLineError, Subparsers, add_command, main
 from sam_edge.cli.pulling import pull_bundle, pull_checkpoint
 from sam_edge.errors import ModelNotFoundError
 from sam_edge.files import json_text
-from sam_edge.filling.template import sizes
 from sam_edge.spec import PRECISIONS
 from sam_edge.zoo import named_model, resolve
 from sam_edge.zoo.cache import bundle_path, kept_bundle, kept_checkpoint
@@ -119,6 +118,8 @@ def _row(model: NamedModel) -> dict[str, Any]:
 
 def _bundles(name: str) -> list[str]:
     """Name a model's bundles as ``-m`` takes them, without the model's name."""
+    from sam_edge.filling.template import sizes  # with lzma, which no other command needs
+
     return [
         f"{precision}-{size}" if size else precision
         for size in (None, *sizes().get(name, ()))

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from sam_edge.cli.console import TransferBar, say, status
 from sam_edge.errors import SamEdgeError
-from sam_edge.gates import FidelityError, SlowError
 from sam_edge.zoo import pull
 from sam_edge.zoo.cache import bundle_path, kept_bundle
 
@@ -35,6 +34,10 @@ def pull_bundle(
     Raises:
         SamEdgeError: as ``pull`` and ``fill_bundle``.
     """
+    # What compares and fills is needed by those alone who fetch, and every command starts here.
+    from sam_edge.filling.bundle import fill_bundle
+    from sam_edge.gates import FidelityError, SlowError
+
     if precision is None:
         for wanted in ("int8", "fp32"):
             if (kept := kept_bundle(name, wanted, image_size)) is not None:
@@ -53,8 +56,6 @@ def pull_bundle(
         return bundle
     if (kept := kept_bundle(name, precision, image_size)) is not None:
         return kept
-    from sam_edge.filling.bundle import fill_bundle
-
     checkpoint = pull_checkpoint(name)
     bundle = bundle_path(name, precision, image_size)
     fill_bundle(

@@ -2,8 +2,9 @@
 
 ``checkpoints/SHA256/FILE`` is content-addressed: what lies there was checked before it was moved.
 ``bundles/NAME-PRECISION`` are bundles of named models, ``bundles/NAME-PRECISION-SIZE`` those of
-another image size. ``compiled/KEY`` is what engines made of a
-graph, for this machine.
+another image size, ``bundles/NAME-fp32-of-SHA256`` those of checkpoints that
+``sam_model_registry`` was given. ``compiled/KEY`` is what engines made of a graph, for this
+machine.
 
 A machine may have no place for a cache: a container's user may have no home. Whoever only looks
 for something then finds nothing; only who must write there is told.
@@ -61,6 +62,19 @@ def bundle_path(name: str, precision: str, image_size: int | None = None) -> Pat
     """
     size = "" if image_size in (None, named_models()[name].image_size) else f"-{image_size}"
     return cache_directory() / "bundles" / f"{name}-{precision}{size}"
+
+
+def bundle_of(name: str, digest: str) -> Path:
+    """Return where the float32 bundle of a checkpoint of somebody's own is kept.
+
+    Args:
+        name: of the table, whose variant it is.
+        digest: the checkpoint's sha256.
+
+    Raises:
+        CacheError: as for ``cache_directory``.
+    """
+    return bundle_path(name, f"fp32-of-{digest[:16]}")
 
 
 def kept_bundle(name: str, precision: str, image_size: int | None = None) -> Path | None:

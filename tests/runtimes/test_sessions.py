@@ -16,19 +16,8 @@ from sam_edge_runtimes import (
 )
 from sam_edge_runtimes.compiled import ENTRIES, entry_of, keep
 from sam_edge_runtimes.fake import FakeSession
+from tests.runtimes.engines import ENGINES
 from tests.runtimes.protobuf import field
-
-ENGINES = [
-    pytest.param(
-        engine,
-        marks=pytest.mark.skipif(
-            not __import__("importlib.util").util.find_spec(engine),
-            reason=f"{engine} not installed",
-        ),
-    )
-    for engine in sam_edge_runtimes.ENGINES
-]
-
 
 FLOAT, INT64 = 1, 7
 """ONNX's numbers for types."""

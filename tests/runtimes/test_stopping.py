@@ -7,20 +7,9 @@ import numpy as np
 import pytest
 
 import sam_edge
-import sam_edge_runtimes
 from sam_edge.errors import EngineError, RunStoppedError
 from sam_edge_runtimes.stopping import Stop, current_stop, stoppable_by
-
-ENGINES = [
-    pytest.param(
-        engine,
-        marks=pytest.mark.skipif(
-            not __import__("importlib.util").util.find_spec(engine),
-            reason=f"{engine} not installed",
-        ),
-    )
-    for engine in sam_edge_runtimes.ENGINES
-]
+from tests.runtimes.engines import ENGINES
 
 
 @pytest.fixture(params=ENGINES, scope="module")
