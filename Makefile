@@ -2,6 +2,7 @@
 PYTHON ?= python3
 DEV  := .venv
 CORE := .venv-core
+WHEEL := .venv-wheel
 FLOORS := .venv-floors
 DOCS := .venv-docs
 MUTANTS := .venv-mutants
@@ -49,19 +50,33 @@ demo: $(CORE)/.done
 demo-export: $(DEV)/.done
 	$(BIN)/python examples/demo_export.py demo
 
+# What compares with PyTorch, or builds and checks the sources. Everything else runs on the wheel.
+WITH_TORCH := tests/export tests/benchmarks tests/browser tests/architecture tests/sam_edge/masks \
+	tests/sam_edge/test_automatic.py tests/sam_edge/test_everything_oracle.py
+
 test: $(DEV)/.done lint
 	$(BIN)/pytest -m "not slow" --doctest-modules sam_edge runtimes/sam_edge_runtimes \
-		export/sam_edge_export benchmarks/sam_edge_benchmarks tests
+		export/sam_edge_export benchmarks/sam_edge_benchmarks $(WITH_TORCH)
 	$(MAKE) test-wheel
 
-# Minutes of waiting that neither torch nor a version changes: queues that fill, clients that are slow.
-SLOW_CLIENTS := --ignore=tests/sam_edge/server/test_queues.py --ignore=tests/sam_edge/server/test_attacks.py
+TOOLS := 'pytest>=8.3' 'hypothesis>=6.100' 'pycocotools>=2.0.8' 'tifffile>=2024.1' 'httpx>=0.27'
 
+# The wheel with every engine and all that runs without torch, and never torch itself.
+$(WHEEL)/.done: $(PACKAGED)
+	$(PYTHON) -m venv $(WHEEL)
+	rm -rf $(WHEEL)/dist
+	$(WHEEL)/bin/python -m pip wheel --quiet --no-deps --wheel-dir $(WHEEL)/dist .
+	$(WHEEL)/bin/python -m pip install --quiet --force-reinstall --no-deps $(WHEEL)/dist/*.whl
+	$(WHEEL)/bin/python -m pip install --quiet $(TOOLS) "$$(ls $(WHEEL)/dist/*.whl)[cpu,openvino,serve]"
+	@touch $@
+
+# Last, the smallest install that is promised: one engine and nothing else.
 .PHONY: test-wheel
-test-wheel: $(CORE)/.done
-	$(CORE)/bin/python -m pip install --quiet 'pytest>=8.3' 'hypothesis>=6.100' 'pycocotools>=2.0.8' \
-		'tifffile>=2024.1' 'httpx>=0.27' "$$(ls dist/*.whl)[serve]"
-	$(CORE)/bin/pytest -m "not slow" tests/architecture tests/runtimes tests/sam_edge tests/fuzz $(SLOW_CLIENTS)
+test-wheel: $(WHEEL)/.done $(CORE)/.done
+	$(WHEEL)/bin/pytest -m "not slow" tests/architecture tests/runtimes tests/sam_edge tests/fuzz
+	$(CORE)/bin/python -m pip install --quiet $(TOOLS)
+	$(CORE)/bin/pytest -m "not slow" tests/runtimes tests/sam_edge/test_nano.py \
+		tests/sam_edge/test_opening.py tests/sam_edge/cli/test_segment.py
 
 # The lowest versions that pyproject.toml promises: the built wheel on them, without torch.
 $(FLOORS)/.done: $(PACKAGED) tests/requirements-floors.txt
@@ -72,6 +87,9 @@ $(FLOORS)/.done: $(PACKAGED) tests/requirements-floors.txt
 		'pytest>=8.3' 'hypothesis>=6.100' 'pycocotools>=2.0.8' 'httpx>=0.27'
 	$(FLOORS)/bin/python -m pip install --quiet --force-reinstall --no-deps $(FLOORS)/dist/*.whl
 	@touch $@
+
+# Minutes of waiting that no version changes: queues that fill, clients that are slow.
+SLOW_CLIENTS := --ignore=tests/sam_edge/server/test_queues.py --ignore=tests/sam_edge/server/test_attacks.py
 
 # All that calls numpy, Pillow, an engine or Starlette. Left out, for half the time, is what no version
 # of them changes: downloads, full disks and killed processes, what hundreds of photos do to memory.
@@ -143,4 +161,4 @@ page: $(WEB)/node_modules/.package-lock.json
 	npm --prefix $(WEB) run build
 
 clean:
-	rm -rf $(WEB)/node_modules $(DEV) $(CORE) $(FLOORS) $(DOCS) $(MUTANTS) dist build demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(WEB)/node_modules $(DEV) $(CORE) $(WHEEL) $(FLOORS) $(DOCS) $(MUTANTS) dist build demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,8 +1,8 @@
-"""Which engine was measured to be the faster one here, for a bundle and a precision.
+"""How fast each engine was measured to be here, for a bundle, in each format it computes in.
 
-``sam-edge bench run`` writes what it found; ``runtime="auto"`` reads it. The file is a hint about
-speed: masks are the same either way, so a file that is missing or damaged means "not known", and a
-cache that cannot be written means that nothing is remembered.
+``sam-edge bench run`` writes what it found; ``runtime="auto"`` and ``compute="auto"`` read it. The
+file is a hint about speed: a file that is missing or damaged means "not known", and a cache that
+cannot be written means that nothing is remembered.
 """
 
 from __future__ import annotations
@@ -11,48 +11,52 @@ import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from sam_edge.cache import cache_directory
 from sam_edge.errors import JsonFileError
 from sam_edge.files import json_text, read_json, write_text
 from sam_edge.spec import ModelSpec
-from sam_edge_runtimes import ENGINES
 
 logger = logging.getLogger("sam_edge")
 
-FILE_NAME = "fastest_engine.json"
+FILE_NAME = "engine_seconds.json"
+
+Way: TypeAlias = tuple[str, str]
+"""An engine and the format that it computes in."""
 
 
-def fastest_engine(spec: ModelSpec) -> str | None:
-    """Return the engine that was measured fastest here, or None if that is not known."""
-    engine = _known().get(_key(spec))
-    return engine if engine in ENGINES else None
+def measured_seconds(spec: ModelSpec) -> dict[Way, float]:
+    """Return what a photo with one prompt took here, in seconds, by engine and format."""
+    engines = _known().get(_key(spec))
+    if not isinstance(engines, dict):
+        return {}
+    return {
+        (engine, name): float(time)
+        for engine, times in engines.items()
+        if isinstance(times, dict)
+        for name, time in times.items()
+        if isinstance(time, int | float) and math.isfinite(time) and time > 0
+    }
 
 
-def remember_fastest(spec: ModelSpec, seconds: Mapping[str, float]) -> str:
-    """Remember which engine was faster for a bundle on this machine.
+def remember_seconds(spec: ModelSpec, seconds: Mapping[Way, float]) -> None:
+    """Remember what a bundle took on this machine, in place of what was known of it.
 
     Args:
         spec: the bundle's.
-        seconds: engine -> time of the same work on it; one that is not finite counts as no time.
-
-    Returns:
-        The faster engine.
-
-    Raises:
-        ValueError: if no engine has a time.
+        seconds: of the same work; a time that is not finite is left out.
     """
-    times = {time: name for name, time in seconds.items() if math.isfinite(time)}
-    if not times:
-        raise ValueError(f"no engine has a time: {dict(seconds)}")
-    engine = times[min(times)]
+    engines: dict[str, dict[str, float]] = {}
+    for (engine, name), time in seconds.items():
+        if math.isfinite(time):
+            engines.setdefault(engine, {})[name] = time
     try:
         path = _path()
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json_text({**_known(), _key(spec): engine}, indent=1))
+        write_text(path, json_text({**_known(), _key(spec): engines}, indent=1))
     except OSError as error:
-        logger.debug("%s is not remembered: %s", engine, error)
-    return engine
+        logger.debug("%s is not remembered: %s", engines, error)
 
 
 def _path() -> Path:
@@ -60,14 +64,12 @@ def _path() -> Path:
 
 
 def _key(spec: ModelSpec) -> str:
-    return f"{spec.source.sha256}-{spec.precision}-{spec.image.frame}"
+    return f"{spec.source.sha256}-{spec.precision}-{spec.image.size}-{spec.image.frame}"
 
 
-def _known() -> dict[str, str]:
+def _known() -> dict[str, Any]:
     try:
         content = read_json(_path())
     except (OSError, JsonFileError):
         return {}
-    if not isinstance(content, dict):
-        return {}
-    return {key: value for key, value in content.items() if isinstance(value, str)}
+    return content if isinstance(content, dict) else {}

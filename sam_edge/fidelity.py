@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sam_edge.compute import LEAST_IOU, LEAST_IOU_P05, format_name
 from sam_edge.embedding import ImageEmbedding
 from sam_edge.errors import ImageError, SamEdgeError
 from sam_edge.image import resized_shape
@@ -21,6 +22,7 @@ from sam_edge.photos import Photo
 from sam_edge.prompts import Prompt
 from sam_edge.segmenter import Segmentation
 from sam_edge.spec import ModelSpec
+from sam_edge_runtimes import FLOAT32, FORMATS
 
 logger = logging.getLogger("sam_edge")
 
@@ -45,6 +47,7 @@ class Fidelity:
         mask_iou_p05: its 5th percentile.
         score_max_error: largest difference of a predicted IoU.
         reference: what was compared with.
+        compute: the format that each graph computed in, by role.
     """
 
     engine: str
@@ -60,6 +63,13 @@ class Fidelity:
     mask_iou_p05: float
     score_max_error: float
     reference: str = PYTORCH
+    compute: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The engine, with the format if it is a reduced one."""
+        reduced = format_name(self.compute)
+        return self.engine if reduced == FLOAT32 else f"{self.engine} {FORMATS[reduced]}"
 
     def record(self) -> dict[str, Any]:
         """Return the manifest's entry. What is not finite, which no limit allows, is None: JSON."""
@@ -158,7 +168,7 @@ def truth_of(
     return Truth(model, tuple(asked), tuple(embeddings), reference)
 
 
-MASKS_ALONE = Limits(math.inf, 0, math.inf, 0.98, 0.90)
+MASKS_ALONE = Limits(math.inf, 0, math.inf, LEAST_IOU, LEAST_IOU_P05)
 """For what is known to change the numbers, so that only the masks are asked."""
 
 LIMITS = {
@@ -234,6 +244,7 @@ def compare(
         mask_iou_p05=float(np.percentile(ious, 5)),
         score_max_error=max(score_errors),
         reference=truth.reference,
+        compute=dict(candidate.compute.formats),
     )
 
 

@@ -11,12 +11,27 @@ from pathlib import Path
 
 import numpy as np
 
+from sam_edge.bundle import MANIFEST_NAME, manifest_text, read_spec
+from sam_edge.compute import Compute, format_name
 from sam_edge.errors import SamEdgeError
-from sam_edge.fidelity import LIMITS, MASKS_ALONE, Fidelity, Truth, compare
-from sam_edge.loading import load_model
-from sam_edge_runtimes import ENGINES, Session, engine_version, open_session
+from sam_edge.fidelity import LIMITS, MASKS_ALONE, Fidelity, Truth, compare, truth_of
+from sam_edge.files import write_text
+from sam_edge.loading import open_model
+from sam_edge.spec import IMAGE_ENCODER, ModelSpec
+from sam_edge_runtimes import (
+    ENGINES,
+    FLOAT32,
+    EngineError,
+    Session,
+    engine_version,
+    formats_of,
+    open_session,
+)
 
 ROUNDS = 5
+
+ON_SAME_ENGINE = "float32 on the same engine"
+"""What is compared with where there is no torch."""
 
 
 class FidelityError(SamEdgeError, ValueError):
@@ -60,8 +75,75 @@ def measure(
     results = []
     for engine in engines:
         progress(f"opening {engine}")
-        candidate = load_model(bundle, runtime=engine, cache=False)
+        candidate = open_model(bundle, engine, cache=False)
         results.append(compare(truth, candidate, engine_version(engine), progress))
+    return results
+
+
+def measure_formats(
+    bundle: Path,
+    truth: Truth,
+    engines: Sequence[str],
+    progress: Callable[[str], None] = lambda _: None,
+) -> list[Fidelity]:
+    """Measure a bundle in every reduced format that engines have on this processor.
+
+    Where the masks miss the gate with all graphs in it, the encoder is tried alone: its products
+    are most of the work, the decoder's the last before the masks.
+
+    Returns:
+        An entry a format and engine. What misses the gate even so is an entry, too: ``auto`` then
+        leaves that format alone, and who asks for it is told.
+    """
+    spec = read_spec(bundle)
+    everywhere = [graph.role for graph in spec.graphs]
+    results = []
+    for engine in engines:
+        for name in formats_of(engine)[1:]:
+            progress(f"opening {engine} in {name}")
+            for roles in (everywhere, [IMAGE_ENCODER]):
+                formats = {role: name if role in roles else FLOAT32 for role in everywhere}
+                candidate = open_model(
+                    bundle, engine, Compute(formats, "to be measured"), cache=False
+                )
+                result = compare(truth, candidate, engine_version(engine), progress)
+                if not MASKS_ALONE.missed(result):
+                    break
+            results.append(result)
+    return results
+
+
+def formats_against_float32(
+    bundle: Path,
+    photos: Sequence[Path],
+    engines: Sequence[str] | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> list[Fidelity]:
+    """Measure a bundle's reduced formats against its own float32, which needs no torch.
+
+    Args:
+        bundle: the directory.
+        photos: the files.
+        engines: None takes every installed one.
+        progress: told what is being done.
+
+    Raises:
+        EngineError: if none of the engines has another format on this processor.
+        SamEdgeError: if no photo can be read.
+    """
+    spec = read_spec(bundle)
+    chosen = engines or [engine for engine in installed_engines() if spec.runs_on(engine)]
+    able = [engine for engine in chosen if len(formats_of(engine)) > 1]
+    if not able:
+        raise EngineError(
+            f"{' and '.join(chosen) or 'no engine'} computes in nothing but float32 on this CPU; "
+            "to compare that with PyTorch, name --checkpoint"
+        )
+    results = []
+    for engine in able:
+        model = open_model(bundle, engine, cache=False)
+        truth = truth_of(model, photos, spec, progress, ON_SAME_ENGINE)
+        results += measure_formats(bundle, truth, [engine], progress)
     return results
 
 
@@ -75,6 +157,16 @@ def missed(results: Sequence[Fidelity], min_iou: float | None = None) -> list[st
             limits = replace(limits, mask_iou_mean=min_iou, mask_iou_p05=lower)
         found += [f"{result.engine}: {line}" for line in limits.missed(result)]
     return found
+
+
+def refused_formats(results: Sequence[Fidelity]) -> list[str]:
+    """Say which reduced formats ``auto`` leaves alone, as their masks miss the gate."""
+    return [
+        f"--compute auto will not take {format_name(result.compute)} on {result.engine}: {line}"
+        for result in results
+        if format_name(result.compute) != FLOAT32
+        for line in MASKS_ALONE.missed(result)
+    ]
 
 
 def refuse_misses(results: Sequence[Fidelity], min_iou: float | None = None) -> None:
@@ -93,8 +185,28 @@ def refuse_misses(results: Sequence[Fidelity], min_iou: float | None = None) -> 
         )
 
 
+def record(bundle: Path, spec: ModelSpec, results: Sequence[Fidelity]) -> None:
+    """Write what was measured into a bundle's manifest, in place of what it said of the same.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    measured = {(result.engine, format_name(result.compute)) for result in results}
+    kept = [
+        entry
+        for entry in spec.fidelity
+        if (entry["engine"], format_name(entry.get("compute", {}))) not in measured
+    ]
+    updated = replace(spec, fidelity=(*kept, *(result.record() for result in results)))
+    write_text(bundle / MANIFEST_NAME, manifest_text(updated))
+
+
 def open_encoder(
-    engine: str, path: Path, sides: tuple[int, ...], threads: int | None = None
+    engine: str,
+    path: Path,
+    sides: tuple[int, ...],
+    threads: int | None = None,
+    compute: str = FLOAT32,
 ) -> Session:
     """Open an encoder for one image at a time.
 
@@ -103,11 +215,13 @@ def open_encoder(
         path: the graph's file.
         sides: height and width of its image.
         threads: None leaves it to the engine.
+        compute: the format of its products.
     """
     return open_session(
         engine,
         path,
         threads=threads,
+        compute=compute,
         input_shapes={"image": ("batch", 3, "height", "width")},
         fixed={"batch": 1, **dict(zip(("height", "width"), sides, strict=True))},
         pack_weights=False,
@@ -150,8 +264,8 @@ def table(results: Sequence[Fidelity]) -> str:
     ]
     first = results[0]
     head = f"against {first.reference}: {first.photos} photos, {first.prompts} prompts"
-    lines = [f"{head:<46}" + "".join(f"{result.engine:>14}" for result in results)]
+    lines = [f"{head:<46}" + "".join(f"{result.name:>15}" for result in results)]
     for label, name, form in rows:
-        values = "".join(f"{format(getattr(result, name), form):>14}" for result in results)
+        values = "".join(f"{format(getattr(result, name), form):>15}" for result in results)
         lines.append(f"  {label:<44}{values}")
     return "\n".join(lines) + "\n"

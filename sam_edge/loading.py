@@ -10,17 +10,16 @@ from os import PathLike
 from pathlib import Path
 
 from sam_edge.bundle import checked_digest, read_spec
+from sam_edge.compute import EXACT, Compute, settle
 from sam_edge.errors import ArgumentError, ManifestError
 from sam_edge.model import Model
 from sam_edge.spec import IMAGE_ENCODER, ROLES, ModelSpec
 from sam_edge_runtimes import (
-    ENGINES,
+    FLOAT32,
     DeferredSession,
     EngineError,
-    MissingDependencyError,
     Session,
     ShapedSession,
-    choose_engine,
     open_session,
 )
 from sam_edge_runtimes.cpu import saturates_here
@@ -57,6 +56,7 @@ def load_model(
     threads: int | None = None,
     memory: str = "normal",
     cache: bool = True,
+    compute: str = "auto",
 ) -> Model:
     """Open a model.
 
@@ -74,12 +74,17 @@ def load_model(
         cache: keep what the engine makes of the graphs in the user's cache, so that the model opens
             faster the next time; it takes as much disk as the float32 weights, four times that at
             most where a bundle encodes photo frames of many sizes.
+        compute: the format of the products: ``float32``, ``bfloat16``, ``float16``, or ``auto``: a
+            reduced one where this CPU has it, where it was measured faster here, and where the
+            bundle's masks in it pass the gate; see ``docs/performance.md``. The model says which
+            and why as ``model.compute``.
 
     Raises:
         ModelNotFoundError: if there is no such directory, or a named model is not here yet.
         ManifestError: if the bundle cannot be trusted; when a graph is first used,
             ``ChecksumError`` if its bytes are not those promised.
-        EngineError: if its integers cannot be computed exactly on this CPU.
+        EngineError: if its integers cannot be computed exactly on this CPU, or the format is not
+            in its instructions.
         MissingDependencyError: if the engine is not installed.
         ArgumentError: if an argument has no meaning.
     """
@@ -91,30 +96,60 @@ def load_model(
         raise ArgumentError(f"threads must be at least 1, got {threads}")
     directory = resolve(model).absolute()
     spec = read_spec(directory)
+    engine, settled = settle(spec, runtime, compute, memory)
+    return open_model(directory, engine, settled, threads=threads, memory=memory, cache=cache)
+
+
+def open_model(
+    directory: Path,
+    engine: str,
+    compute: Compute = EXACT,
+    *,
+    threads: int | None = None,
+    memory: str = "normal",
+    cache: bool = True,
+) -> Model:
+    """Open a bundle as ``load_model`` does, where engine and formats are settled.
+
+    Args:
+        directory: the bundle's.
+        engine: an installed one.
+        compute: the format of each graph.
+        threads: as in ``load_model``.
+        memory: as in ``load_model``.
+        cache: as in ``load_model``.
+
+    Raises:
+        ManifestError: if the bundle cannot be trusted, or is for other clients.
+        EngineError: if its integers cannot be computed exactly on this CPU.
+    """
+    spec = read_spec(directory)
     if spec.decoder != "native":
         raise ManifestError(
             f"{directory} has the {spec.decoder} decoder, which is for clients of the official "
             "ONNX notebook; export the checkpoint with --decoder native"
         )
-    engine = _engine(runtime, spec, memory)
     _check_products(spec)
-    logger.info("%s runs on %s", directory, engine)
+    logger.info("%s runs on %s in %s: %s", directory, engine, compute.name, compute.reason)
 
-    opener = partial(
-        graph_opener,
-        directory,
-        spec,
-        engine=engine,
-        threads=threads,
-        shrink=memory == "low",  # of the decoder, which stays open
-        cache=cache,
-    )
     sessions = {}
     for role in (*ROLES, *sorted({graph.role for graph in spec.graphs} - {*ROLES})):
+        opener = graph_opener(
+            directory,
+            spec,
+            role,
+            engine,
+            threads,
+            compute=compute.of(role),
+            shrink=memory == "low",  # of the decoder, which stays open
+            cache=cache,
+        )
         keep = memory == "normal" or OPENINGS.get(role, Opening()).stays_open
-        sessions[role] = DeferredSession(opener(role=role), keep=keep)
-    reopen = partial(load_model, str(directory), engine, threads, memory, cache)
-    return Model(spec, sessions, engine, reopen)
+        sessions[role] = DeferredSession(opener, keep=keep)
+    reopen = partial(
+        open_model, directory, engine, compute, threads=threads, memory=memory, cache=cache
+    )
+    return Model(spec, sessions, engine, reopen, compute)
 
 
 def graph_opener(
@@ -124,6 +159,7 @@ def graph_opener(
     engine: str,
     threads: int | None,
     *,
+    compute: str = FLOAT32,
     shrink: bool = False,
     cache: bool = True,
 ) -> Callable[[], Session]:
@@ -135,6 +171,7 @@ def graph_opener(
         role: as in the manifest.
         engine: an installed one.
         threads: how many one run may use; None leaves it to the engine.
+        compute: the format of its products.
         shrink: give the engine's working memory back after each run.
         cache: as in ``load_model``.
 
@@ -161,6 +198,7 @@ def graph_opener(
             engine,
             directory / graph.file,
             threads=threads,
+            compute=compute,
             input_shapes={tensor.name: tensor.shape for tensor in graph.inputs},
             fixed={**fixed, **sizes},
             pack_weights=opening.pack_weights,
@@ -172,22 +210,6 @@ def graph_opener(
         tensor, dimensions = opening.per_photo
         return lambda: ShapedSession(opened, tensor, dimensions)
     return lambda: opened({})
-
-
-def _engine(runtime: str, spec: ModelSpec, memory: str) -> str:
-    """Turn what the caller asked for into an installed engine that the bundle has graphs for."""
-    if runtime != "auto":
-        return choose_engine(runtime)
-    if memory == "normal":
-        from sam_edge.engine_choice import fastest_engine
-
-        known = fastest_engine(spec)
-        if known is not None and spec.runs_on(known):
-            try:
-                return choose_engine(known)
-            except MissingDependencyError:
-                pass  # measured once, uninstalled since
-    return choose_engine(runtime, [engine for engine in ENGINES if spec.runs_on(engine)])
 
 
 def _check_products(spec: ModelSpec) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sam_edge.compute import EXACT, Compute
 from sam_edge.embedding import ImageEmbedding
 from sam_edge.image import (
     ImageLike,
@@ -50,6 +51,7 @@ class Model:
             ``prompt_encoder_mask_decoder``, whose tensors ``docs/bundle.md`` describes.
         engine: what the sessions run on, for records.
         reopen: opens the same model again, elsewhere; None if sessions made it.
+        compute: the format that each graph is computed in, and why.
     """
 
     def __init__(
@@ -58,10 +60,12 @@ class Model:
         sessions: Mapping[str, Session],
         engine: str,
         reopen: Callable[[], Model] | None = None,
+        compute: Compute = EXACT,
     ) -> None:
         self.spec = spec
         self.engine = engine
         self.sessions = sessions
+        self.compute = compute
         self._reopen = reopen
 
     def __reduce__(self) -> tuple[Callable[[Callable[[], Model]], Model], tuple[Any, ...]]:

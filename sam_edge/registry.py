@@ -99,7 +99,13 @@ def _build(name: str, checkpoint: str | PathLike[str] | None = None) -> Sam:
             f"{printable(os.fspath(checkpoint or name))} holds {variant}, not {name}; "
             f"ask for sam_model_registry[{variant!r}]"
         )
-    return Sam(model.spec, model.sessions, model.engine, partial(_build, name, checkpoint))
+    return Sam(
+        model.spec,
+        model.sessions,
+        model.engine,
+        partial(_build, name, checkpoint),
+        model.compute,
+    )
 
 
 def _bundle(name: str, checkpoint: str | PathLike[str]) -> str | PathLike[str]:

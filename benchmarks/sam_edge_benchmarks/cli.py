@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sam_edge.cache import cache_directory
 from sam_edge.cli import Subparsers, add_command
-from sam_edge.engine_choice import remember_fastest
+from sam_edge.engine_choice import Way, remember_seconds
 from sam_edge.zoo.table import named_models
 from sam_edge_benchmarks.compare import compare, compare_text
 from sam_edge_benchmarks.errors import BenchmarkError
@@ -24,7 +24,7 @@ from sam_edge_benchmarks.report.markdown import markdown_report
 from sam_edge_benchmarks.report.page import html_report
 from sam_edge_benchmarks.report.tables import median_ms
 from sam_edge_benchmarks.run import Plan, run
-from sam_edge_benchmarks.subjects import Choice, choose
+from sam_edge_benchmarks.subjects import FORMAT_OF, Choice, choose
 from sam_edge_benchmarks.work import FULL, QUICK
 
 QUICK_SUBJECTS = ("bundle/*",)
@@ -212,7 +212,7 @@ def _exactly(pattern: str) -> Choice:
 
 
 def remember_engines(record: Record, models: Sequence[Model]) -> list[str]:
-    """Store which engine was faster for each bundle, for ``runtime="auto"``.
+    """Store how fast each engine was for each bundle, for ``auto`` runtime and compute.
 
     What counts is a photo with one prompt: encode and decode, medians, at equal threads.
     """
@@ -220,16 +220,25 @@ def remember_engines(record: Record, models: Sequence[Model]) -> list[str]:
     for model in models:
         if model.spec is None:
             continue
-        seconds: dict[str, float] = {}
+        seconds: dict[Way, float] = {}
         for result in record.results:
-            name, engine, *_ = result.subject.split("/")
+            name, engine, *mode, precision = result.subject.split("/")
             encode, decode = result.phase("encode"), result.phase("decode")
-            same = result.work.weights == model.weights and result.threads is None
-            if name == "bundle" and same and encode is not None and decode is not None:
-                seconds[engine] = (median_ms(encode) + median_ms(decode)) / 1000
+            same = (
+                name == "bundle"
+                and precision == model.spec.precision
+                and result.work.weights == model.weights
+                and result.work.image_size == model.image_size
+                and result.threads is None
+            )
+            if same and encode is not None and decode is not None:
+                way = engine, FORMAT_OF[mode[0]] if mode else FORMAT_OF["fp32"]
+                seconds[way] = (median_ms(encode) + median_ms(decode)) / 1000
         if len(seconds) > 1:
-            engine = remember_fastest(model.spec, seconds)
-            lines.append(f"Fastest here for {model.name} {model.spec.precision}: {engine}")
+            remember_seconds(model.spec, seconds)
+            engine, format_ = min(seconds, key=seconds.__getitem__)
+            name = f"{model.name} {model.spec.precision}"
+            lines.append(f"Fastest here for {name}: {engine} in {format_}")
     return lines
 
 

@@ -215,7 +215,8 @@ class _Runner:
             result.boards.append(answer["board"])
         elif "missing" in answer:
             result.status = "missing"
-            result.reason = f"{answer['missing']}: {answer['detail']}"[:MAX_TEXT]
+            said = [answer["missing"], answer["detail"]]
+            result.reason = ": ".join(dict.fromkeys(said))[:MAX_TEXT]
         elif "failed" in answer:
             result.status, result.reason = "failed", answer["failed"][:MAX_TEXT]
 

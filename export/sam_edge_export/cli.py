@@ -128,13 +128,16 @@ def add_commands(subparsers: Subparsers) -> None:
         subparsers,
         "verify",
         "prove that a bundle gives PyTorch's masks",
-        description="Compare a bundle with its checkpoint in PyTorch, on every installed engine. "
-        "Exits 0 only when it is faithful.",
-        examples="example:\n"
-        "  sam-edge verify vit_b --checkpoint sam_vit_b_01ec64.pth --images photos",
+        description="Compare a bundle with its checkpoint in PyTorch, on every installed engine "
+        "and in every number format that this CPU has, and write what was measured into its "
+        "manifest. Without a checkpoint, and without torch, compare the other formats with the "
+        "bundle's own float32. Exits 0 only when it is faithful.",
+        examples="examples:\n"
+        "  sam-edge verify vit_b --checkpoint sam_vit_b_01ec64.pth --images photos\n"
+        "  sam-edge verify vit_b    # may --compute auto take bfloat16 on this CPU?",
     )
-    verify.add_argument("bundle", type=Path, metavar="BUNDLE")
-    verify.add_argument("--checkpoint", type=Path, required=True)
+    verify.add_argument("bundle", metavar="BUNDLE", help="a folder or a name")
+    verify.add_argument("--checkpoint", type=Path, help="the file that it was made from")
     verify.add_argument("--images", type=Path, metavar="DIR", help="default: the photos in the box")
     _add_engine(verify)
     verify.add_argument("--json", action="store_true", help="print the measurements as JSON")
@@ -281,32 +284,45 @@ def run_quantize(arguments: argparse.Namespace) -> int:
 
 def run_verify(arguments: argparse.Namespace) -> int:
     """Verify as the command line says."""
-    _need_torch("verifying")
-    from sam_edge.gates import missed, table
-    from sam_edge_export.verify import record, verify_bundle
+    from sam_edge.gates import formats_against_float32, missed, record, refused_formats, table
+    from sam_edge.photos import photos_in
+    from sam_edge.zoo import resolve
 
-    found = verify_bundle(
-        arguments.bundle, arguments.checkpoint, arguments.images, arguments.engine, status
-    )
+    bundle = resolve(arguments.bundle)
+    spec = read_spec(bundle)
+    misses, failed = [], {}
+    if arguments.checkpoint is None:
+        photos = photos_in(arguments.images)
+        measured = formats_against_float32(bundle, photos, arguments.engine, status)
+    else:
+        _need_torch("comparing with a checkpoint")
+        from sam_edge_export.verify import verify_bundle
+
+        found = verify_bundle(
+            bundle, arguments.checkpoint, arguments.images, arguments.engine, status
+        )
+        measured = [*found.results, *found.reduced]
+        misses = missed(found.results)
+        failed = {engine: one_line(error) for engine, error in found.failed.items()}
     # What took minutes to measure is shown even of a bundle that is read-only, as one among
     # installed packages may be.
     try:
-        if found.results:
-            record(arguments.bundle, found.spec, found.results)
+        if measured:
+            record(bundle, spec, measured)
     except OSError as error:
         say(
-            f"sam-edge: {arguments.bundle / MANIFEST_NAME} cannot be written "
+            f"sam-edge: {bundle / MANIFEST_NAME} cannot be written "
             f"({error.strerror or error}), so it does not say what was measured"
         )
-    failed = {engine: one_line(error) for engine, error in found.failed.items()}
     for engine, reason in failed.items():
         say(f"sam-edge: {engine} could not be measured: {reason}")
-    misses = missed(found.results)
+    for line in refused_formats(measured):
+        say(f"note: {line}")
     if arguments.json:
-        show(json_text(_report(found.results, misses, failed), indent=2))
-    elif found.results:
+        show(json_text(_report(measured, misses, failed), indent=2))
+    elif measured:
         verdict = [f"missed: {line}" for line in misses] or ["faithful"]
-        show(table(found.results) + "\n".join(verdict))
+        show(table(measured) + "\n".join(verdict))
     return 1 if misses or failed else 0
 
 

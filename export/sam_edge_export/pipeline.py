@@ -10,7 +10,7 @@ from sam_edge.bundle import MANIFEST_NAME, read_spec
 from sam_edge.checkpoints import CheckpointError
 from sam_edge.errors import ArgumentError, SamEdgeError
 from sam_edge.fidelity import Fidelity, truth_of
-from sam_edge.gates import installed_engines, measure, refuse_misses
+from sam_edge.gates import installed_engines, measure, measure_formats, record, refuse_misses
 from sam_edge.new_bundle import write_manifest
 from sam_edge.photos import photos_in
 from sam_edge.spec import DECODERS, FRAMES, PRECISIONS
@@ -21,7 +21,6 @@ from sam_edge_export.manifest import blank, with_graph
 from sam_edge_export.quantize.calibrate import calibration_photos
 from sam_edge_export.quantize.gate import Int8, recipes_for, write_int8
 from sam_edge_export.reference import reference_model
-from sam_edge_export.verify import record
 
 
 def export_bundle(
@@ -67,7 +66,7 @@ def export_bundle(
         progress: told what is being done.
 
     Returns:
-        What was measured, one entry an engine; empty without ``verify``.
+        What was measured, an entry an engine and format; empty without ``verify``.
 
     Raises:
         FidelityError: if a limit is missed; nothing is written then.
@@ -132,7 +131,9 @@ def export_bundle(
         elif truth is not None:
             results = measure(partial, truth, chosen, progress)
             refuse_misses(results, min_iou)
-            record(partial, spec, results)
+        if truth is not None:
+            results += measure_formats(partial, truth, chosen, progress)
+            record(partial, read_spec(partial), results)
         install(work, place, force)
     return results
 

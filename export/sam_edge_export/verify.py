@@ -1,17 +1,16 @@
-"""Prove that a bundle gives PyTorch's masks, and write what was measured into its manifest."""
+"""Prove that a bundle gives PyTorch's masks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from sam_edge.bundle import MANIFEST_NAME, manifest_text, read_spec
+from sam_edge.bundle import read_spec
 from sam_edge.checkpoints import source_sha256
 from sam_edge.errors import MissingDependencyError, SamEdgeError
 from sam_edge.fidelity import Fidelity, truth_of
-from sam_edge.files import write_text
-from sam_edge.gates import FidelityError, installed_engines, measure
+from sam_edge.gates import FidelityError, installed_engines, measure, measure_formats
 from sam_edge.photos import photos_in
 from sam_edge.spec import ModelSpec
 from sam_edge_export.load import load_checkpoint
@@ -24,12 +23,14 @@ class Verification:
 
     Attributes:
         spec: the bundle's manifest as it was.
-        results: one an engine that could be measured.
+        results: one an engine that could be measured, in float32.
+        reduced: the same bundle in the other formats that this processor has.
         failed: the error of each engine that could not.
     """
 
     spec: ModelSpec
     results: tuple[Fidelity, ...]
+    reduced: tuple[Fidelity, ...]
     failed: Mapping[str, Exception]
 
 
@@ -40,7 +41,7 @@ def verify_bundle(
     engines: Sequence[str] | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Verification:
-    """Measure a bundle against its checkpoint; ``record`` writes it into the manifest.
+    """Measure a bundle against its checkpoint; ``record`` of the gates puts it in the manifest.
 
     Args:
         bundle: the directory.
@@ -77,24 +78,14 @@ def verify_bundle(
     sam, _ = load_checkpoint(checkpoint, spec.variant, spec.image_size)
     truth = truth_of(reference_model(sam, spec), photos, spec, progress)
     results: list[Fidelity] = []
+    reduced: list[Fidelity] = []
     failed: dict[str, Exception] = {}
     for engine in chosen:
         try:
             results += measure(bundle, truth, [engine], progress)
+            reduced += measure_formats(bundle, truth, [engine], progress)
         except (SamEdgeError, OSError, MemoryError) as error:
             if len(chosen) == 1:
                 raise
             failed[engine] = error
-    return Verification(spec, tuple(results), failed)
-
-
-def record(bundle: Path, spec: ModelSpec, results: Sequence[Fidelity]) -> None:
-    """Write what was measured into a bundle's manifest, in place of what it said of these engines.
-
-    Raises:
-        OSError: if it cannot be written.
-    """
-    measured = {result.engine for result in results}
-    kept = [entry for entry in spec.fidelity if entry["engine"] not in measured]
-    updated = replace(spec, fidelity=(*kept, *(result.record() for result in results)))
-    write_text(bundle / MANIFEST_NAME, manifest_text(updated))
+    return Verification(spec, tuple(results), tuple(reduced), failed)

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sam_edge_runtimes.errors import ArgumentError, EngineError, MissingDependencyError
+from sam_edge_runtimes.formats import FLOAT32, FORMATS, formats_of, refuse_emulation
 from sam_edge_runtimes.memory import give_back_freed
 from sam_edge_runtimes.session import Array, DeferredSession, Float32, Session, ShapedSession
 from sam_edge_runtimes.telemetry import import_engine, switch_off_telemetry
@@ -20,6 +21,8 @@ from sam_edge_runtimes.threads import thread_limit
 
 __all__ = [
     "ENGINES",
+    "FLOAT32",
+    "FORMATS",
     "Array",
     "DeferredSession",
     "EngineError",
@@ -29,6 +32,7 @@ __all__ = [
     "ShapedSession",
     "choose_engine",
     "engine_version",
+    "formats_of",
     "import_engine",
     "open_session",
     "switch_off_telemetry",
@@ -71,6 +75,7 @@ def open_session(
     path: Path,
     *,
     threads: int | None = None,
+    compute: str = FLOAT32,
     input_shapes: Mapping[str, tuple[int | str, ...]] | None = None,
     fixed: Mapping[str, int] | None = None,
     pack_weights: bool = True,
@@ -84,6 +89,8 @@ def open_session(
         path: the ONNX file.
         threads: how many the engine may use for one run; None leaves it the choice, up to the
             cores that this process may use (see ``thread_limit``).
+        compute: the format of its products, one of ``FORMATS``. An engine that does not have it in
+            this processor's instructions never takes another one.
         input_shapes: the graph's inputs as on disk, dynamic dimensions by name.
         fixed: dynamic dimensions to fix while opening, name -> size; an engine that knows a
             dimension plans its memory and picks its kernels once.
@@ -94,15 +101,17 @@ def open_session(
             time. Its name must change with the graph's bytes.
 
     Raises:
-        EngineError: if the engine refuses the graph.
+        EngineError: if the engine refuses the graph, or does not compute in that format here.
         MissingDependencyError: if the engine is not installed.
     """
     choose_engine(engine)
+    refuse_emulation(engine, compute)
     import_engine(engine)  # before its adapter, which imports it plainly
     adapter = importlib.import_module(f"sam_edge_runtimes.{engine}")
     session: Session = adapter.open_graph(
         path,
         threads=thread_limit() if threads is None else threads,
+        compute=compute,
         input_shapes=input_shapes or {},
         fixed=fixed or {},
         pack_weights=pack_weights,

@@ -1,11 +1,11 @@
 """What an engine made of a graph, kept so that it opens faster the next time.
 
 An entry is a folder below the graph's own folder in the cache; its name says which engine, which
-version, and a digest of the processor and of what was fixed at opening. Another machine, version or
-shape never finds it. It is written beside its place and renamed, so that it is whole or not there,
-and whoever comes second throws his own away. It holds the sha256 of its files, which are compared
-before an engine sees them; what another user could have written is not used. Nothing is removed but
-files of the names that are written here.
+version, and a digest of the processor, of what was fixed at opening and of the format it computes
+in. Another machine, version, shape or format never finds it. It is written beside its place and
+renamed, so that it is whole or not there, and whoever comes second throws his own away. It holds
+the sha256 of its files, which are compared before an engine sees them; what another user could have
+written is not used. Nothing is removed but files of the names that are written here.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from sam_edge_runtimes.formats import FLOAT32
 from sam_edge_runtimes.graph_file import sha256_file
 from sam_edge_runtimes.locks import create_locked, remove_if_dead
 from sam_edge_runtimes.ownership import is_ours
@@ -40,7 +41,9 @@ _compared: dict[Path, dict[str, tuple[int, ...]]] = {}
 _LOCK = re.compile(r"(\.partial-[0-9a-f]{8})\.lock")
 
 
-def entry_of(cache: Path, engine: str, version: str, fixed: Mapping[str, int]) -> Path:
+def entry_of(
+    cache: Path, engine: str, version: str, fixed: Mapping[str, int], compute: str = FLOAT32
+) -> Path:
     """Return the folder for what an engine makes of a graph. It may not exist yet.
 
     Args:
@@ -48,8 +51,9 @@ def entry_of(cache: Path, engine: str, version: str, fixed: Mapping[str, int]) -
         engine: its name.
         version: the engine's.
         fixed: dynamic dimensions that are fixed while opening.
+        compute: the format of its products.
     """
-    made_for = json.dumps([processor(), sorted(fixed.items())])
+    made_for = json.dumps([processor(), sorted(fixed.items()), compute])
     digest = hashlib.sha256(made_for.encode()).hexdigest()
     return cache / f"{engine}-{version.replace('/', '_')}-{digest[:16]}"
 

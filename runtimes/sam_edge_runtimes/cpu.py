@@ -11,6 +11,7 @@ FEATURES = {
     "avx_vnni": "AVX-VNNI",
     "avx512_vnni": "AVX512-VNNI",
     "avx512_bf16": "AVX512-BF16",
+    "avx512_fp16": "AVX512-FP16",
     "amx_int8": "AMX-INT8",
     "amx_bf16": "AMX-BF16",
     "asimd": "NEON",

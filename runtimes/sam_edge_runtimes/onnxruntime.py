@@ -20,6 +20,7 @@ def open_graph(
     path: Path,
     *,
     threads: int | None,
+    compute: str,
     input_shapes: Mapping[str, tuple[int | str, ...]],
     fixed: Mapping[str, int],
     pack_weights: bool,
@@ -31,8 +32,10 @@ def open_graph(
     Raises:
         EngineError: if ONNX Runtime refuses the graph.
     """
-    options = partial(_options, threads, input_shapes, fixed, pack_weights)
-    entry = None if cache is None else entry_of(cache, "onnxruntime", ort.__version__, fixed)
+    options = partial(_options, threads, compute, input_shapes, fixed, pack_weights)
+    entry = (
+        None if cache is None else entry_of(cache, "onnxruntime", ort.__version__, fixed, compute)
+    )
     if entry is not None and is_whole(entry):
         kept = options()
         kept.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -65,6 +68,7 @@ def open_graph(
 
 def _options(
     threads: int | None,
+    compute: str,
     input_shapes: Mapping[str, tuple[int | str, ...]],
     fixed: Mapping[str, int],
     pack_weights: bool,
@@ -76,6 +80,8 @@ def _options(
     # and ViT-B needs five times the memory. The pattern would reserve all of it once more.
     options.enable_mem_reuse = False
     options.enable_mem_pattern = False
+    if compute == "bfloat16":  # of 64-bit Arm alone; see formats
+        options.add_session_config_entry("mlas.enable_gemm_fastmath_arm64_bfloat16", "1")
     if not pack_weights:
         options.add_session_config_entry("session.disable_prepacking", "1")
     if threads is not None:

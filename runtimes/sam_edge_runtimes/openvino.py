@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU, computing in float32 unless the graph itself says otherwise."""
+"""OpenVINO on the CPU, computing in the format that it is told, unless the graph says otherwise."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from sam_edge_runtimes.memory import give_back_freed
 from sam_edge_runtimes.session import Array
 from sam_edge_runtimes.stopping import current_stop
 
+HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+
 BLOB, NAMES = "model.blob", "outputs.json"
 
 
@@ -27,6 +29,7 @@ def open_graph(
     path: Path,
     *,
     threads: int | None,
+    compute: str,
     input_shapes: Mapping[str, tuple[int | str, ...]],
     fixed: Mapping[str, int],
     pack_weights: bool,
@@ -39,19 +42,19 @@ def open_graph(
     change nothing.
 
     Raises:
-        EngineError: if OpenVINO refuses the graph.
+        EngineError: if OpenVINO refuses the graph, or computes in another format.
     """
     config: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
         # Left alone, OpenVINO computes in bf16 or f16 where the CPU can, and masks move.
-        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_PRECISION_HINT": HINTS[compute],
         # Left alone, it rounds the inputs of a product to 8 bits where the weights are stored so.
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
     }
     if threads is not None:
         config["INFERENCE_NUM_THREADS"] = threads
     core = ov.Core()
-    entry = None if cache is None else entry_of(cache, "openvino", ov.__version__, fixed)
+    entry = None if cache is None else entry_of(cache, "openvino", ov.__version__, fixed, compute)
     if entry is not None and is_whole(entry):
         try:
             return _import(core, entry, path, config)
@@ -74,6 +77,9 @@ def open_graph(
         compiled = core.compile_model(model, "CPU", config)
     except Exception as error:  # a damaged graph raises whatever its reader stumbles over
         raise EngineError(f"openvino cannot open {path}: {_last_line(error)}") from error
+    taken = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    if taken != HINTS[compute]:
+        raise EngineError(f"openvino would compute {path} in {taken} here, not in {compute}")
     if entry is not None:
         del model  # its weights, before they are written from the compiled one
         keep(entry, lambda folder: _export(compiled, outputs, folder))

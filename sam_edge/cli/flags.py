@@ -17,6 +17,7 @@ from sam_edge.model import Model
 from sam_edge.photos import PHOTOS_HELP
 from sam_edge.segmenter import MEMORY_LIMIT
 from sam_edge.zoo import resolve, split_name
+from sam_edge_runtimes import FORMATS
 
 LEAST_MEMORY = 16 * 2**20
 """Less than a decoder call itself takes is no limit that anything could keep."""
@@ -81,6 +82,13 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help="fetch a named model that is not here yet; so does SAM_EDGE_PULL=1",
     )
     parser.add_argument("--runtime", default="auto", choices=("auto", "onnxruntime", "openvino"))
+    parser.add_argument(
+        "--compute",
+        default="auto",
+        choices=("auto", *FORMATS),
+        help="number format of the products; auto: float32, or a smaller one that this CPU has, "
+        "once `bench run` has found it faster here and its masks pass the gate of int8",
+    )
     parser.add_argument("--threads", type=whole_number(1, MOST_THREADS), metavar="N")
     parser.add_argument(
         "--memory", default="normal", choices=("normal", "low"), help="low: for 1 to 4 GB boards"
@@ -109,6 +117,7 @@ def load_from(arguments: argparse.Namespace) -> Model:
         runtime=arguments.runtime,
         threads=arguments.threads,
         memory=arguments.memory,
+        compute=arguments.compute,
     )
 
 

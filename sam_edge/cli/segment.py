@@ -292,6 +292,7 @@ def _record(
         "model": model.spec.variant,
         "precision": model.spec.precision,
         "engine": model.engine,
+        "compute": model.compute.name,
         "objects": objects,
     }
 

@@ -126,7 +126,8 @@ def run_serve(arguments: argparse.Namespace) -> int:
     address = run.address_of(listening, options) + ("" if token is None else f"#token={token}")
     show(address)
     sys.stdout.flush()
-    say(f"sam-edge serves {model.spec.variant} on {model.engine}; Ctrl-C stops it")
+    how = f"on {model.engine} in {model.compute.name}"
+    say(f"sam-edge serves {model.spec.variant} {how}; Ctrl-C stops it")
     if page_files() and not arguments.no_browser:
         # In a thread of its own: some browsers return only when they are closed.
         threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()

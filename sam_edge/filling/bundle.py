@@ -20,15 +20,17 @@ from sam_edge.fidelity import MASKS_ALONE, Fidelity, truth_of
 from sam_edge.filling.graph import fill
 from sam_edge.filling.template import Template, select, templates, weights_needed
 from sam_edge.gates import (
+    ON_SAME_ENGINE,
     FidelityError,
     SlowError,
     installed_engines,
     measure,
+    measure_formats,
     refuse_misses,
     refuse_slow,
     speedup,
 )
-from sam_edge.loading import load_model
+from sam_edge.loading import open_model
 from sam_edge.new_bundle import (
     QUANTIZED,
     decoder_precision,
@@ -43,9 +45,6 @@ from sam_edge.zoo.table import named_models
 from sam_edge_runtimes.cpu import machine, saturates_here
 
 logger = logging.getLogger("sam_edge")
-
-REFERENCE = "float32 on the same engine"
-"""What the bundles here are compared with, for the manifest."""
 
 NOTE = "filled from the exporter's graphs without PyTorch"
 
@@ -132,7 +131,7 @@ def fill_bundle(
         if precision == "int8":
             quantization = _quantization(oven, chosen, gates.speeds, min_iou)
             spec = _without(replace(spec, quantization=quantization), bundle, chosen)
-        results = [gates.measured[engine] for engine in chosen if judged_on]
+        results = [found for engine in chosen for found in gates.measured.get(engine, ())]
         spec = replace(spec, fidelity=tuple(result.record() for result in results))
         write_manifest(bundle, spec)
         install(work, place, force)
@@ -255,7 +254,7 @@ class _Gates:
     min_iou: float | None
     allow_slow: bool
     progress: Progress
-    measured: dict[str, Fidelity] = field(default_factory=dict)
+    measured: dict[str, list[Fidelity]] = field(default_factory=dict)
     speeds: dict[str, float] = field(default_factory=dict)
 
     def passing(self, engines: Sequence[str], *, insist: bool) -> list[str]:
@@ -279,10 +278,10 @@ class _Gates:
         return passed
 
     def _try(self, engine: str) -> None:
-        model = load_model(self.floats, runtime=engine, cache=False)
-        truth = truth_of(model, self.photos, self.spec, self.progress, REFERENCE)
-        self.measured[engine], *_ = measure(self.bundle, truth, [engine], self.progress)
-        refuse_misses([self.measured[engine]], self.min_iou)
+        model = open_model(self.floats, engine, cache=False)
+        truth = truth_of(model, self.photos, self.spec, self.progress, ON_SAME_ENGINE)
+        exact = measure(self.bundle, truth, [engine], self.progress)
+        refuse_misses(exact, self.min_iou)
         if self.spec.precision == "int8" and not self.allow_slow:
             self.progress(f"timing int8 against float32 on {engine}")
             size = self.spec.image_size
@@ -291,6 +290,8 @@ class _Gates:
             faster = speedup(engine, float_graph, graph, (1, 3, size, size))
             refuse_slow(engine, faster, "take --precision fp32, or fp16 for half the disk")
             self.speeds[engine] = round(faster, 2)
+        reduced = measure_formats(self.bundle, truth, [engine], self.progress)
+        self.measured[engine] = [*exact, *reduced]
 
 
 def _without(spec: ModelSpec, bundle: Path, engines: Sequence[str]) -> ModelSpec:

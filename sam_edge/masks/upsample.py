@@ -35,6 +35,9 @@ _TILES_AT_ONCE = 4096
 # Of larger masks with a longer outline, this many are computed each time they are asked for.
 _TILES_A_PIECE = 256
 
+# Where more of the tiles than this have an edge, computing all of them at once is faster.
+_MOSTLY_EDGE = 1 / 3
+
 # The weights of an axis up to this long, 3 MB at most, are kept; of longer ones, which only thin
 # photos have, they are computed each time they are asked for.
 _LONGEST_KEPT = 2**16
@@ -230,20 +233,41 @@ def upsample_masks(
     >>> upsample_masks(logits, input_size=(4, 16), image_size=16, original_size=(1, 6)).tolist()
     [[[True, True, True, False, False, False]]]
     """
+    _check_thresholds(threshold, threshold)
+    rows, columns = _axes(low_res_logits, input_size, image_size, original_size)
     masks = np.zeros((len(low_res_logits), *original_size), np.bool_)
-    start = 0
-    for tiles in tiled(
-        low_res_logits,
-        input_size=input_size,
-        image_size=image_size,
-        original_size=original_size,
-        lowest=threshold,
-        highest=threshold,
-    ):
-        stop = start + len(tiles.inside)
-        tiles.paint(masks[start:stop], threshold)
-        start = stop
+    for piece in _pieces(len(masks), rows, columns):
+        logits = low_res_logits[piece]
+        inside, edge = _decided(logits, rows, columns, threshold, threshold)
+        held = logits[..., 0].size * columns.length
+        if edge.mean() > _MOSTLY_EDGE and held <= _TILES_AT_ONCE * TILE**2:
+            _cut_everywhere(logits, rows, columns, threshold, masks[piece])
+        else:
+            _tiles(logits, rows, columns, inside, edge).paint(masks[piece], threshold)
     return masks
+
+
+def _cut_everywhere(
+    logits: Float32, rows: Axis, columns: Axis, threshold: float, masks: Mask
+) -> None:
+    """Cut masks whose edges are nearly everywhere: a product a row of tiles, not one a tile.
+
+    Args:
+        logits: shape ``(M, s, s)``.
+        rows: the vertical axis.
+        columns: the horizontal axis.
+        threshold: the logit above which a pixel is foreground.
+        masks: shape ``(M, H, W)``, written to.
+    """
+    wide = np.empty((*logits.shape[:2], columns.length), np.float32)
+    for tile, first in enumerate(columns.first.tolist()):
+        target = wide[:, :, tile * columns.tile : (tile + 1) * columns.tile]
+        weights = columns.weights(np.array([tile]))[0, : target.shape[2]]
+        target[:] = logits[:, :, first : first + columns.taps] @ weights.T
+    for tile, first in enumerate(rows.first.tolist()):
+        cut = masks[:, tile * rows.tile : (tile + 1) * rows.tile]
+        weights = rows.weights(np.array([tile]))[0, : cut.shape[1]]
+        np.greater(weights @ wide[:, first : first + rows.taps], threshold, out=cut)
 
 
 def upsample_logits(
@@ -328,21 +352,45 @@ def tiled(
     Raises:
         MaskError: if a threshold is no finite number, or a logit that is needed is NaN.
     """
+    _check_thresholds(lowest, highest)
+    rows, columns = _axes(low_res_logits, input_size, image_size, original_size)
+    for piece in _pieces(len(low_res_logits), rows, columns):
+        logits = low_res_logits[piece]
+        yield _tiles(logits, rows, columns, *_decided(logits, rows, columns, lowest, highest))
+
+
+def _check_thresholds(lowest: float, highest: float) -> None:
     if not (np.isfinite(lowest) and np.isfinite(highest)):
         raise MaskError(f"a mask's threshold must be a number, got {lowest} and {highest}")
-    rows, columns = _axes(low_res_logits, input_size, image_size, original_size)
+
+
+def _pieces(count: int, rows: Axis, columns: Axis) -> Iterator[slice]:
+    """Yield as many masks at a time as their tiles may be held."""
     at_once = max(1, _TILES_AT_ONCE // (rows.tiles * columns.tiles))
-    for start in range(0, len(low_res_logits), at_once):
-        yield _tiles(low_res_logits[start : start + at_once], rows, columns, lowest, highest)
+    for start in range(0, count, at_once):
+        yield slice(start, start + at_once)
 
 
-def _tiles(logits: Float32, rows: Axis, columns: Axis, lowest: float, highest: float) -> Tiles:
+def _decided(
+    logits: Float32, rows: Axis, columns: Axis, lowest: float, highest: float
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Say which tiles are above every threshold throughout, and which have an edge in them."""
     least = columns.extreme(np.minimum, rows.extreme(np.minimum, logits, 1), 2)
     greatest = columns.extreme(np.maximum, rows.extreme(np.maximum, logits, 1), 2)
     if np.isnan(least).any():  # it would be background, without a word
         raise MaskError("mask logits that are NaN: the model or the embedding is damaged")
     inside = least > highest
-    mask, row, column = np.nonzero(~inside & (greatest > lowest))
+    return inside, ~inside & (greatest > lowest)
+
+
+def _tiles(
+    logits: Float32,
+    rows: Axis,
+    columns: Axis,
+    inside: NDArray[np.bool_],
+    edge: NDArray[np.bool_],
+) -> Tiles:
+    mask, row, column = np.nonzero(edge)
     held = None
     thin = max(rows.length, columns.length) > _LONGEST_KEPT  # weights take more than the logits
     if len(mask) <= (_TILES_A_PIECE if thin else _TILES_AT_ONCE):

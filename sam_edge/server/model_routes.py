@@ -49,6 +49,7 @@ async def list_models(request: Request) -> Response:
         "variant": spec.variant,
         "precision": spec.precision,
         "engine": service.model.engine,
+        "compute": service.model.compute.name,
         "image": {
             "size": image.size,
             "mean": list(image.mean),

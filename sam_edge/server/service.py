@@ -66,6 +66,7 @@ class Service:
             {
                 "model": str(choice.directory),
                 "runtime": model.engine,
+                "compute": model.compute.name,
                 "threads": choice.threads,
                 "memory": choice.memory,
             }

@@ -1,4 +1,4 @@
-"""The hint about the faster engine: written by a measurement, never in anybody's way."""
+"""The hint about speed: written by a measurement, never in anybody's way."""
 
 import json
 import sys
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from sam_edge.engine_choice import FILE_NAME, fastest_engine, remember_fastest
+from sam_edge.engine_choice import FILE_NAME, measured_seconds, remember_seconds
 from sam_edge.spec import ImageSpec, ModelSpec, Source
 
 SPEC = ModelSpec(
@@ -19,6 +19,8 @@ SPEC = ModelSpec(
     source=Source("a.pth", "ab" * 32, "Apache-2.0"),
     exporter={},
 )
+TIMES = {("onnxruntime", "float32"): 2.0, ("openvino", "bfloat16"): 1.0}
+KEY = f"{SPEC.source.sha256}-fp32-1024-square"
 
 
 @pytest.fixture(autouse=True)
@@ -28,34 +30,32 @@ def cache(monkeypatch, tmp_path):
 
 
 def test_nothing_is_known_before_a_measurement():
-    assert fastest_engine(SPEC) is None
+    assert measured_seconds(SPEC) == {}
 
 
-def test_the_faster_engine_is_remembered_a_precision():
-    assert remember_fastest(SPEC, {"onnxruntime": 2.0, "openvino": 1.0}) == "openvino"
-    int8 = replace(SPEC, precision="int8")
-    remember_fastest(int8, {"onnxruntime": 1.0, "openvino": 2.0})
-    assert fastest_engine(SPEC) == "openvino"
-    assert fastest_engine(int8) == "onnxruntime"
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"%s": 3}', '{"%s": "tensorrt"}', "\xff"])
-def test_a_damaged_file_means_not_known(cache, text):
-    cache.mkdir()
-    key = f"{SPEC.source.sha256}-{SPEC.precision}"
-    (cache / FILE_NAME).write_bytes(text.replace("%s", key).encode("latin-1"))
-    assert fastest_engine(SPEC) is None
-    assert remember_fastest(SPEC, {"openvino": 1.0}) == "openvino"
-    assert fastest_engine(SPEC) == "openvino"
+def test_times_are_remembered_by_precision_and_size():
+    remember_seconds(SPEC, TIMES)
+    smaller = replace(SPEC, image=replace(SPEC.image, size=512))
+    for other in (replace(SPEC, precision="int8"), smaller):
+        assert measured_seconds(other) == {}
+        remember_seconds(other, {("openvino", "float32"): 3.0})
+        assert measured_seconds(other) == {("openvino", "float32"): 3.0}
+    assert measured_seconds(SPEC) == TIMES
 
 
 DEEP = b"[" * 100_000
 DAMAGE = {
+    "empty": b"",
+    "cut": b"{",
+    "a list": b"[]",
+    "a number": b'{"%s": 3}',
+    "a name": b'{"%s": "openvino"}',
+    "names for times": b'{"%s": {"openvino": "float32"}}',
+    "no times": b'{"%s": {"openvino": {"float32": null, "bfloat16": -1}}}',
     "nested too deeply": b'{"%s": ' + DEEP,
-    "a long number": b'{"%s": "openvino", "a": 1' + b"0" * 5000 + b"}",
-    "no number": b'{"%s": "openvino", "a": NaN}',
+    "a long number": b'{"%s": {"openvino": {"float32": 1' + b"0" * 5000 + b"}}}",
+    "no number": b'{"%s": {"openvino": {"float32": NaN}}}',
     "null": b"null",
-    "a list for a name": b'{"%s": ["openvino"]}',
     "no text": bytes(range(256)),
 }
 
@@ -63,25 +63,23 @@ DAMAGE = {
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_whatever_is_in_the_file_the_hint_is_replaced(cache, damage):
     cache.mkdir()
-    key = f"{SPEC.source.sha256}-{SPEC.precision}-{SPEC.image.frame}".encode()
-    (cache / FILE_NAME).write_bytes(DAMAGE[damage].replace(b"%s", key))
-    assert fastest_engine(SPEC) is None
-    remember_fastest(SPEC, {"openvino": 1.0})
-    assert fastest_engine(SPEC) == "openvino"
+    (cache / FILE_NAME).write_bytes(DAMAGE[damage].replace(b"%s", KEY.encode()))
+    assert measured_seconds(SPEC) == {}
+    remember_seconds(SPEC, TIMES)
+    assert measured_seconds(SPEC) == TIMES
 
 
 def test_a_byte_order_mark_does_not_hide_the_hint(cache):
-    remember_fastest(SPEC, {"openvino": 1.0})
+    remember_seconds(SPEC, TIMES)
     content = json.loads((cache / FILE_NAME).read_text())
     (cache / FILE_NAME).write_text(json.dumps(content), "utf-8-sig")
-    assert fastest_engine(SPEC) == "openvino"
+    assert measured_seconds(SPEC) == TIMES
 
 
 @pytest.mark.parametrize("odd", [float("nan"), float("-inf"), float("inf")])
-def test_a_time_that_is_no_number_is_never_the_fastest(odd):
-    assert remember_fastest(SPEC, {"onnxruntime": odd, "openvino": 1.0}) == "openvino"
-    with pytest.raises(ValueError, match="no engine has a time"):
-        remember_fastest(SPEC, {"onnxruntime": odd})
+def test_a_time_that_is_no_number_is_left_out(odd):
+    remember_seconds(SPEC, {("onnxruntime", "float32"): odd, ("openvino", "float32"): 1.0})
+    assert measured_seconds(SPEC) == {("openvino", "float32"): 1.0}
 
 
 def test_a_cache_that_cannot_be_written_spoils_no_measurement(tmp_path, monkeypatch):
@@ -89,5 +87,5 @@ def test_a_cache_that_cannot_be_written_spoils_no_measurement(tmp_path, monkeypa
     caches = [tmp_path / "file", tmp_path / "file" / "below", "~nobody-of-this-name"]
     for cache in [*caches, *(["/proc/sam-edge"] if sys.platform == "linux" else [])]:
         monkeypatch.setenv("SAM_EDGE_CACHE", str(cache))
-        assert remember_fastest(SPEC, {"openvino": 1.0}) == "openvino"
-        assert fastest_engine(SPEC) is None
+        remember_seconds(SPEC, TIMES)
+        assert measured_seconds(SPEC) == {}

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sam_edge import gates
+from sam_edge import gates, load_model
 from sam_edge.bundle import read_spec
 from sam_edge.cli import main
+from sam_edge.compute import passes
 from sam_edge.errors import EngineError
 from sam_edge.fidelity import Fidelity, relative_l2
 from sam_edge_export.quantize import search
+from sam_edge_runtimes import ENGINES, formats_of
 
 
 @pytest.fixture
@@ -75,15 +77,37 @@ def test_one_bad_photo_is_named_and_the_others_are_measured(bundle, images, run,
     )
 
 
+def test_without_a_checkpoint_the_other_formats_are_compared_with_float32(bundle, images, capsys):
+    reduced = [(engine, name) for engine in ENGINES for name in formats_of(engine)[1:]]
+    code = main(["verify", str(bundle), "--images", str(images)])
+    answer = capsys.readouterr()
+    entries = {
+        (entry["engine"], name): entry
+        for entry in read_spec(bundle).fidelity
+        for name in set(entry["compute"].values()) - {"float32"}
+    }
+    if not reduced:
+        assert code == 1
+        assert "computes in nothing but float32 on this CPU" in answer.err
+        return
+    assert code == 0
+    assert "against float32 on the same engine: 1 photos" in answer.out
+    assert [*entries] == reduced
+    # of random weights, whose logits lie about zero: what misses the gate is not taken, and says so
+    missed = [way for way, entry in entries.items() if not passes(entry)]
+    assert answer.err.count("--compute auto will not take") >= len(missed)
+    assert load_model(bundle).compute.name == "float32"
+
+
 def test_an_engine_that_fails_does_not_lose_what_the_other_measured(bundle, run, monkeypatch):
-    really = gates.load_model
+    really = gates.open_model
 
-    def load_model(bundle, runtime, **more):
-        if runtime == "openvino":
+    def open_model(bundle, engine, *rest, **more):
+        if engine == "openvino":
             raise EngineError("openvino does not like this graph")
-        return really(bundle, runtime=runtime, **more)
+        return really(bundle, engine, *rest, **more)
 
-    monkeypatch.setattr(gates, "load_model", load_model)
+    monkeypatch.setattr(gates, "open_model", open_model)
     code, out, err = run()
     assert (code, out.splitlines()[-1]) == (1, "faithful")
     assert "openvino could not be measured: openvino does not like this graph" in err

@@ -117,4 +117,4 @@ def test_adapters_write_no_other_names(tmp_path, monkeypatch):
         sam_edge.load_model(runtime=engine).encode_image(photo)
     found = {name for _, folders, names in os.walk(tmp_path) if not folders for name in names}
     assert "digests.json" in found
-    assert found <= {*FILES, "fastest_engine.json"}
+    assert found <= {*FILES, "engine_seconds.json"}

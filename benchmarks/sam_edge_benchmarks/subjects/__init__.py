@@ -13,6 +13,8 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sam_edge_benchmarks.work import Opaque
+from sam_edge_runtimes import FLOAT32, FORMATS, formats_of
+from sam_edge_runtimes.formats import SUPPORT
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,7 +60,7 @@ class Kind:
         module: opens them.
         model: what they load: ``checkpoint``, ``bundle`` or ``naive`` (graphs traced for this).
         backends: where they can run.
-        modes: how; ``graph`` where there is no choice.
+        modes: how; ``graph`` is what needs no word: a graph, computed in float32.
         precisions: what they can compute in.
     """
 
@@ -97,10 +99,18 @@ SUBJECTS: dict[str, Kind] = {
         "sam_edge_benchmarks.subjects.bundle",
         "bundle",
         ("onnxruntime", "openvino"),
-        ("graph",),
+        # how it computes; how its weights are stored is the precision
+        ("graph", "bf16", "fp16"),
         ("fp32", "fp16", "int8", "int8-weights"),
     ),
 }
+
+
+FORMAT_OF = {short: name for name, short in FORMATS.items()}
+"""By the word that stands for it in a subject's name."""
+
+ENGINE_FORMATS = {(row.engine, row.format) for row in SUPPORT}
+"""What there is on some machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +121,8 @@ class Choice:
     'official-torch/cuda/compile/fp16'
     >>> str(Choice("bundle", "openvino", "graph", "int8"))
     'bundle/openvino/int8'
+    >>> str(Choice("bundle", "openvino", "bf16", "int8"))  # its products in bfloat16
+    'bundle/openvino/bf16/int8'
     """
 
     name: str
@@ -121,6 +133,11 @@ class Choice:
     def __str__(self) -> str:
         parts = (self.name, self.backend, self.mode, self.precision)
         return "/".join(part for part in parts if part != "graph")
+
+    @property
+    def format(self) -> str | None:
+        """The number format that an engine computes in; None where the precision says it."""
+        return None if self.kind.model != "bundle" else FORMAT_OF.get(self.mode, FLOAT32)
 
     @property
     def kind(self) -> Kind:
@@ -137,14 +154,18 @@ def catalogue() -> list[Choice]:
         for mode in kind.modes
         for precision in kind.precisions
         if not (precision == "tf32" and backend == "cpu")  # tf32 is a mode of CUDA's tensor cores
+        if mode not in FORMAT_OF or any(has == (backend, FORMAT_OF[mode]) for has in ENGINE_FORMATS)
     ]
 
 
 def choose(patterns: Sequence[str]) -> list[Choice]:
     """Return the subjects that match any pattern, in the order of the patterns.
 
-    >>> [str(choice) for choice in choose(["bundle/*/int8"])]
-    ['bundle/onnxruntime/int8', 'bundle/openvino/int8']
+    A number format that no engine has on this CPU is chosen only by a pattern that matches nothing
+    else, which then says so.
+
+    >>> [str(choice) for choice in choose(["bundle/onnxruntime/int*"])]
+    ['bundle/onnxruntime/int8', 'bundle/onnxruntime/int8-weights']
 
     Raises:
         ValueError: if a pattern matches none.
@@ -157,5 +178,8 @@ def choose(patterns: Sequence[str]) -> list[Choice]:
                 f"no subject matches {pattern!r}; for example: official-torch/cpu/eager/fp32, "
                 "bundle/onnxruntime/int8, 'official-torch/cuda/*'"
             )
-        chosen.update((str(choice), choice) for choice in found)
+        possible = [
+            choice for choice in found if choice.format in (None, *formats_of(choice.backend))
+        ]
+        chosen.update((str(choice), choice) for choice in possible or found)
     return list(chosen.values())

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sam_edge_benchmarks.subjects.engine_model import ModelSubject
-from sam_edge_benchmarks.work import Request
+from sam_edge_benchmarks.work import Request, UnavailableError
 from sam_edge_runtimes import import_engine
 
 
@@ -27,22 +27,37 @@ def import_libraries(request: Request) -> None:
 def load(request: Request) -> ModelSubject:
     """Open both graphs, as a machine does that has never seen them."""
     from sam_edge.bundle import read_spec
+    from sam_edge.compute import Compute, formats_by_role
     from sam_edge.loading import graph_opener
     from sam_edge.model import Model
     from sam_edge.spec import IMAGE_ENCODER, ROLES
-    from sam_edge_runtimes import engine_version
+    from sam_edge_benchmarks.subjects import FORMAT_OF
+    from sam_edge_runtimes import FLOAT32, engine_version, formats_of
 
     directory, engine = Path(request.model), request.backend
     spec = read_spec(directory)
+    name = FORMAT_OF.get(request.mode, FLOAT32)
+    if name not in formats_of(engine):
+        raise UnavailableError(f"{engine} does not compute in {name} on this CPU")
+    compute = Compute(formats_by_role(spec, engine, name), "to be measured")
     sessions = {
-        role: graph_opener(directory, spec, role, engine, request.threads, cache=False)()
+        role: graph_opener(
+            directory, spec, role, engine, request.threads, compute=compute.of(role), cache=False
+        )()
         for role in ROLES
     }
 
     def describe() -> dict[str, Any]:
-        return {"name": engine, "version": engine_version(engine), "threads": request.threads}
+        return {
+            "name": engine,
+            "version": engine_version(engine),
+            "threads": request.threads,
+            "compute": dict(compute.formats),
+        }
 
-    return ModelSubject(Model(spec, sessions, engine), sessions[IMAGE_ENCODER], describe)
+    return ModelSubject(
+        Model(spec, sessions, engine, compute=compute), sessions[IMAGE_ENCODER], describe
+    )
 
 
 def prepare(arguments: dict[str, Any]) -> str:

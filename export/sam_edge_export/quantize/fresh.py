@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from sam_edge.gates import open_encoder
-from sam_edge_runtimes import EngineError
+from sam_edge_runtimes import FLOAT32, EngineError
 from sam_edge_runtimes.memory import peak_rss
 
 
@@ -27,6 +27,7 @@ class Request:
         image: a ``.npy`` file with its input, ``(1, 3, S, S)`` float32.
         runs: after one to warm up.
         threads: None leaves it to the engine.
+        compute: the format of its products.
     """
 
     engine: str
@@ -34,6 +35,7 @@ class Request:
     image: str
     runs: int
     threads: int | None
+    compute: str = FLOAT32
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,9 @@ def cost_of(request: Request) -> Cost:
 
 def _run(request: Request) -> Cost:
     image = np.load(request.image)
-    session = open_encoder(request.engine, Path(request.graph), image.shape[2:], request.threads)
+    session = open_encoder(
+        request.engine, Path(request.graph), image.shape[2:], request.threads, request.compute
+    )
     taken = []
     for _ in range(request.runs + 1):
         began = time.perf_counter()

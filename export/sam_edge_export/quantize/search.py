@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import statistics
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from sam_edge.fidelity import MASKS_ALONE, truth_of
+from sam_edge.compute import Compute
+from sam_edge.fidelity import MASKS_ALONE, compare, truth_of
 from sam_edge.files import json_text, replacing, write_text
-from sam_edge.gates import installed_engines, measure
+from sam_edge.gates import installed_engines
+from sam_edge.loading import open_model
 from sam_edge.new_bundle import write_manifest
 from sam_edge.photos import photos_in
 from sam_edge.spec import IMAGE_ENCODER
@@ -25,7 +28,10 @@ from sam_edge_export.quantize.encoder import source, write_encoder
 from sam_edge_export.quantize.fresh import Cost, Request, cost_of
 from sam_edge_export.quantize.recipes import RECIPES
 from sam_edge_export.reference import reference_model
+from sam_edge_runtimes import FLOAT32, FORMATS, EngineError, engine_version, formats_of
 from sam_edge_runtimes.cpu import machine
+
+logger = logging.getLogger("sam_edge")
 
 ROUNDS, RUNS = 3, 3
 
@@ -34,7 +40,7 @@ REPORT_FILES = ("recipes.json", "recipes.png")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One encoder on one engine, every product of its recipe in integers.
+    """One encoder on one engine in one format, every product of its recipe in integers.
 
     Attributes:
         engine: its name.
@@ -45,6 +51,7 @@ class Row:
         mask_iou_mean: with float32 PyTorch's masks, the decoder in float32.
         mask_iou_p05: its 5th percentile.
         best: no other row is as good in all of time, memory, size and mean IoU.
+        compute: the format of the products that are not in integers.
     """
 
     engine: str
@@ -55,6 +62,12 @@ class Row:
     mask_iou_mean: float
     mask_iou_p05: float
     best: bool = False
+    compute: str = FLOAT32
+
+    @property
+    def name(self) -> str:
+        """The recipe, and the format if it is a reduced one."""
+        return self.recipe if self.compute == FLOAT32 else f"{self.recipe} {FORMATS[self.compute]}"
 
     @property
     def passes(self) -> bool:
@@ -74,7 +87,7 @@ def search(
     threads: int | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> list[Row]:
-    """Measure every recipe of every engine, and float32 beside them.
+    """Measure every recipe of every engine in every format, and float32 beside them.
 
     Args:
         checkpoint: the file.
@@ -86,7 +99,8 @@ def search(
         progress: told what is being done.
 
     Returns:
-        A row an encoder and engine, ``best`` marked.
+        A row an encoder, engine and format, ``best`` marked. What an engine refuses is left out,
+        with a line in the log.
     """
     judged_on = photos_in(images)
     photos = calibration_photos(calibration, judged_on)
@@ -115,17 +129,25 @@ def search(
                     write_encoder(made_from, own[recipe], (), path, {})
                 tried = added(decoder, path, IMAGE_ENCODER, (engine,), "int8", external)
                 write_manifest(work, tried)
-                (masks,) = measure(work, truth, [engine], progress)
                 files = [path, *(work / other for other in external)]
                 size = sum(file.stat().st_size for file in files)
-                ious = masks.mask_iou_mean, masks.mask_iou_p05
-                rows.append(Row(engine, recipe, 0, None, size, *ious))
-                requests.append(Request(engine, str(path), str(image), RUNS, threads))
+                for compute in formats_of(engine):
+                    progress(f"comparing {recipe} on {engine} in {compute}")
+                    formats = Compute({IMAGE_ENCODER: compute}, "to be measured")
+                    try:
+                        opened = open_model(work, engine, formats, cache=False)
+                        masks = compare(truth, opened, engine_version(engine), progress)
+                    except EngineError as error:
+                        logger.warning("%s in %s is left out: %s", recipe, compute, error)
+                        continue
+                    ious = masks.mask_iou_mean, masks.mask_iou_p05
+                    rows.append(Row(engine, recipe, 0, None, size, *ious, compute=compute))
+                    requests.append(Request(engine, str(path), str(image), RUNS, threads, compute))
         costs: list[list[Cost]] = [[] for _ in rows]
         # In turn, because a machine's speed drifts: what drifts hits every row alike.
         for turn in range(ROUNDS):
             for row, request, found in zip(rows, requests, costs, strict=True):
-                progress(f"timing {row.recipe} on {row.engine}, {turn + 1} of {ROUNDS}")
+                progress(f"timing {row.name} on {row.engine}, {turn + 1} of {ROUNDS}")
                 found.append(cost_of(request))
     return marked(
         [
@@ -162,17 +184,30 @@ def table(rows: Sequence[Row]) -> str:
         f"  {'engine':<12} {'encoder':<20} {'ms':>8} {'times fp32':>10} {'peak MB':>8} {'MB':>7} "
         f"{'mask IoU':>9} {'5th %':>6}",
     ]
-    float32 = {row.engine: row.seconds for row in rows if row.recipe == "fp32"}
+    plain = {(row.engine, row.compute): row.seconds for row in rows if row.recipe == "fp32"}
     for row in rows:
         peak = "?" if row.peak_bytes is None else f"{row.peak_bytes / 1e6:.0f}"
         verdict = "" if row.passes else "  under the gate: some products would go back to float"
+        faster = plain[row.engine, FLOAT32] / row.seconds
+        if row.recipe not in trace.STORED and (better := _beaten_by(row, plain)):
+            verdict += f"  slower than fp32 in {better}"
         lines.append(
-            f"{'*' if row.best else ' '} {row.engine:<12} {row.recipe:<20} "
-            f"{1e3 * row.seconds:8.1f} {float32[row.engine] / row.seconds:9.2f}x {peak:>8} "
+            f"{'*' if row.best else ' '} {row.engine:<12} {row.name:<20} "
+            f"{1e3 * row.seconds:8.1f} {faster:9.2f}x {peak:>8} "
             f"{row.size_bytes / 1e6:7.1f} {row.mask_iou_mean:9.4f} {row.mask_iou_p05:6.3f}{verdict}"
         )
     lines.append("* no other is as good in all of time, memory, size and mask IoU")
     return "\n".join(lines) + "\n"
+
+
+def _beaten_by(row: Row, plain: Mapping[tuple[str, str], float]) -> str | None:
+    """Return the reduced format in which the float32 file is faster on the same engine."""
+    reduced = {
+        compute: seconds
+        for (engine, compute), seconds in plain.items()
+        if engine == row.engine and compute != FLOAT32 and seconds < row.seconds
+    }
+    return min(reduced, key=reduced.__getitem__) if reduced else None
 
 
 def write_report(rows: Sequence[Row], folder: Path) -> None:
@@ -231,7 +266,7 @@ def plot(rows: Sequence[Row], width: int = 960, height: int = 540) -> Image.Imag
             label += 16
         taken.append((x, label))
         draw.line([(x, y), (x + 9, label + 9)], fill=colour)
-        draw.text((x + 9, label), row.recipe, colour, font)
+        draw.text((x + 9, label), row.name, colour, font)
     for index, (engine, colour) in enumerate(COLOURS.items()):
         draw.text((right, 8 + 17 * index), engine, colour, font, anchor="ra")
     return picture

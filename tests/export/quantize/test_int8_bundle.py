@@ -144,7 +144,8 @@ def test_weights_stored_in_8_bits_are_smaller_than_half_and_run_anywhere(nano_ch
         )
         spec = read_spec(tmp_path / precision)
         sizes[precision] = sum(graph.size_bytes for graph in spec.graphs)
-        errors = {entry["engine"]: entry["embedding_rel_l2"] for entry in spec.fidelity}
+        exact = [entry for entry in spec.fidelity if not entry["compute"]]
+        errors = {entry["engine"]: entry["embedding_rel_l2"] for entry in exact}
         assert set(errors) == set(ENGINES)
         assert max(errors.values()) < 0.02
     assert sizes["int8-weights"] < 0.8 * sizes["fp16"]

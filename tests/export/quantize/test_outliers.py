@@ -19,7 +19,7 @@ from sam_edge_export.quantize.calibrate import calibration_photos
 from sam_edge_export.quantize.encoder import recipe_for, source, write_encoder
 from sam_edge_export.quantize.recipes import quantize
 from sam_edge_export.seeded import seeded_checkpoint
-from sam_edge_runtimes import ENGINES, open_session
+from sam_edge_runtimes import ENGINES, formats_of, open_session
 
 SIZE = 256
 CHANNELS = 6
@@ -38,9 +38,11 @@ def inject_outliers(sam, seed):
                 after.weight.data[:, channel] /= factor
 
 
-def embedding(path, image, engine):
+def embedding(path, image, engine, compute="float32"):
     axes = ("batch", *image.shape[1:])
-    session = open_session(engine, path, input_shapes={"image": axes}, fixed={"batch": 1})
+    session = open_session(
+        engine, path, compute=compute, input_shapes={"image": axes}, fixed={"batch": 1}
+    )
     return session.run({"image": image})["image_embeddings"]
 
 
@@ -90,6 +92,16 @@ def ranges_unequalised(work, made_from):
     session = open_session("onnxruntime", work / "watched_uneven.onnx")
     values = session.run({"image": made_from.photo})
     return {name: (float(values[name].min()), float(values[name].max())) for name in names}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_reduced_formats_hold_without_any_help(family, engine):
+    work, _, image, truth = family
+    if not formats_of(engine)[1:]:
+        pytest.skip(f"{engine} computes in float32 alone on this CPU")
+    for compute in formats_of(engine)[1:]:
+        error = relative_l2(embedding(work / "uneven.onnx", image, engine, compute), truth)
+        assert 0 < error <= 0.03
 
 
 @pytest.mark.parametrize("engine", ENGINES)

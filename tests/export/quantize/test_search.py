@@ -9,10 +9,11 @@ from sam_edge.bundle import read_spec
 from sam_edge.cli import main
 from sam_edge_export.quantize.recipes import RECIPES
 from sam_edge_export.quantize.search import Row, marked, plot, table
+from sam_edge_runtimes import formats_of
 
 
-def row(recipe, seconds, peak=100, size=10, iou=1.0):
-    return Row("onnxruntime", recipe, seconds, peak, size, iou, iou)
+def row(recipe, seconds, peak=100, size=10, iou=1.0, compute="float32"):
+    return Row("onnxruntime", recipe, seconds, peak, size, iou, iou, compute=compute)
 
 
 def test_the_front_is_what_nothing_beats_in_everything():
@@ -31,6 +32,16 @@ def test_the_front_is_what_nothing_beats_in_everything():
     assert " 2.00x" in text
 
 
+def test_a_recipe_that_loses_to_the_float_file_in_a_reduced_format_says_so():
+    rows = [row("fp32", 4), row("fp32", 1, compute="bfloat16"), row("linears", 2)]
+    rows += [row("linears", 0.9, compute="bfloat16"), row("fp16", 3)]
+    text = table(rows)
+    beaten = [line for line in text.splitlines() if "slower than fp32 in bfloat16" in line]
+    assert len(beaten) == 1
+    assert "linears  " in beaten[0]
+    assert "fp32 bf16" in text
+
+
 def test_a_plot_shows_every_engine_and_takes_equal_rows():
     picture = np.asarray(plot(marked([row("fp32", 1), row("same", 1), row("other", 2, iou=0.9)])))
     assert picture.shape == (540, 960, 3)
@@ -44,10 +55,15 @@ def test_a_search_measures_every_recipe_of_an_engine(nano_checkpoint, tmp_path, 
     printed = capsys.readouterr().out
     report = json.loads((tmp_path / "report" / "recipes.json").read_text())
     names = [entry["recipe"] for entry in report["rows"]]
-    assert names[:3] == ["fp32", "fp16", "int8-weights"]
-    assert set(names[3:]) == {recipe.name for recipe in RECIPES if recipe.engine == "openvino"}
+    assert list(dict.fromkeys(names))[:3] == ["fp32", "fp16", "int8-weights"]
+    formats = {entry["compute"] for entry in report["rows"]}
+    assert formats == {*formats_of("openvino")}
+    assert len(names) == len({*names}) * len(formats)
+    assert {*names[3 * len(formats) :]} == {
+        recipe.name for recipe in RECIPES if recipe.engine == "openvino"
+    }
     assert all(name in printed for name in names)
-    by_name = {entry["recipe"]: entry for entry in report["rows"]}
+    by_name = {e["recipe"]: e for e in report["rows"] if e["compute"] == "float32"}
     assert by_name["fp32"]["mask_iou_mean"] > 0.999
     assert by_name["convolutions"]["size_bytes"] < 0.4 * by_name["fp32"]["size_bytes"]
     assert all(entry["seconds"] > 0 and entry["peak_bytes"] > 1e7 for entry in report["rows"])

@@ -81,7 +81,8 @@ def test_integers_pass_their_gates_or_leave_nothing(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
     results = fill_bundle(NANO_CHECKPOINT, tmp_path / "int8", precision="int8")
     spec = read_spec(tmp_path / "int8")
-    assert [result.engine for result in results] == list(spec.quantization["engines"])
+    exact = [result.engine for result in results if not result.compute]
+    assert exact == list(spec.quantization["engines"])
     for result in results:
         assert result.mask_iou_mean > 0.98
         assert spec.quantization["engines"][result.engine]["speedup_over_fp32"] == 1.5

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sam_edge.image import resized_shape
-from sam_edge.masks import MaskError, area, decode_rle, encode_rle
+from sam_edge.masks import MaskError, area, decode_rle, encode_rle, upsample
 from sam_edge.masks.boxes import (
     crop_boxes,
     is_near_crop_edge,
@@ -68,7 +68,9 @@ def sizes(photo):
 
 @pytest.mark.parametrize("photo", PHOTOS)
 @pytest.mark.parametrize("threshold", [0.0, -3.5])
-def test_masks_are_logits_resized_twice_and_cut(photo, threshold):
+@pytest.mark.parametrize("most", [0, 1])  # a share of tiles: all at once, or one by one
+def test_masks_are_logits_resized_twice_and_cut(photo, threshold, most, monkeypatch):
+    monkeypatch.setattr(upsample, "_MOSTLY_EDGE", most)
     logits = blobs(4)
     size = sizes(photo)
     expected = resized_twice(logits, size["input_size"], photo)

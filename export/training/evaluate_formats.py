@@ -1,4 +1,4 @@
-"""What int8 costs ``nano``: against its own float32 masks, and against the truth.
+"""What int8 and reduced formats cost ``nano``: against its float32 masks, and the truth.
 
 The same trials as ``evaluate.py``, through bundles exported from the same file, on each engine.
 """
@@ -19,6 +19,7 @@ from sam_edge.gates import installed_engines
 from sam_edge.model import Model
 from sam_edge_export.pipeline import export_bundle
 from sam_edge_export.quantize.gate import Int8
+from sam_edge_runtimes import formats_of
 
 
 def prompts_of(trial: Trial) -> list[Prompt]:
@@ -48,7 +49,7 @@ def compare(whole: Model, rounded: Model, trials: Iterable[Trial]) -> dict[str, 
             values.setdefault("same", []).extend(
                 iou(a, b) for a, b in zip(whole_masks, rounded_masks, strict=True)
             )
-            for name, (masks, scores) in zip(("float32", "int8"), both, strict=True):
+            for name, (masks, scores) in zip(("float32", "reduced"), both, strict=True):
                 each = [iou(mask, wanted) for mask in masks]
                 values.setdefault(f"{name}_{kind}_top", []).append(each[1 + scores.argmax()])
                 values.setdefault(f"{name}_{kind}_best", []).append(max(each[1:]))
@@ -57,7 +58,7 @@ def compare(whole: Model, rounded: Model, trials: Iterable[Trial]) -> dict[str, 
     return means | {
         "same_p05": round(float(np.percentile(values["same"], 5)), 4),
         "loss": max(
-            round(means[key] - means[key.replace("float32", "int8")], 4)
+            round(means[key] - means[key.replace("float32", "reduced")], 4)
             for key in means
             if key.startswith("float32")
         ),
@@ -66,27 +67,34 @@ def compare(whole: Model, rounded: Model, trials: Iterable[Trial]) -> dict[str, 
 
 def main() -> None:
     """Export both bundles, print the table and write the JSON."""
-    # both models answer the same trials, so few tell their difference
-    options = trial_arguments(__doc__, "int8.json", 120).parse_args()
+    # all models answer the same trials, so few tell their difference
+    options = trial_arguments(__doc__, "formats.json", 120).parse_args()
     sets = {"scenes": list(scene_trials(options.scenes))}
     if options.photos:
         sets["photos"] = list(photo_trials(options.photos, 1))
-    result: dict[str, dict[str, dict[str, float]]] = {}
+    result: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
     with tempfile.TemporaryDirectory() as name:
         whole, rounded = Path(name) / "fp32", Path(name) / "int8"
         export_bundle(options.weights, whole)
         # Slow here or not, this is about masks.
         export_bundle(options.weights, rounded, precision="int8", int8=Int8(allow_slow=True))
         for engine in installed_engines():
-            models = [load_model(path, engine, cache=False) for path in (whole, rounded)]
-            for what, trials in sets.items():
-                found = compare(models[0], models[1], trials)
-                result.setdefault(engine, {})[what] = found
-                print(
-                    f"{engine}, {what}: masks of int8 and float32 {found['same']:.4f}, 5th "
-                    f"percentile {found['same_p05']:.4f}; largest loss of IoU with the truth "
-                    f"{found['loss']:.4f}"
-                )
+            exact = load_model(whole, engine, cache=False, compute="float32")
+            for bundle, compute in [
+                (rounded, "float32"),
+                *((path, other) for path in (whole, rounded) for other in formats_of(engine)[1:]),
+            ]:
+                way = f"{bundle.name} in {compute}"
+                model = load_model(bundle, engine, cache=False, compute=compute)
+                for what, trials in sets.items():
+                    found = compare(exact, model, trials)
+                    result.setdefault(engine, {}).setdefault(way, {})[what] = found
+                    print(
+                        f"{engine}, {way}, {what}: masks equal float32's by {found['same']:.4f}, "
+                        f"5th percentile {found['same_p05']:.4f}; largest loss of IoU with the "
+                        f"truth {found['loss']:.4f}",
+                        flush=True,
+                    )
     options.out.write_text(json.dumps(result, indent=1) + "\n")
 
 

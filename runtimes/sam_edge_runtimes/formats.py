@@ -1,0 +1,102 @@
+"""Number formats that a graph is computed in: which an engine has on which processor.
+
+A graph's weights are stored in one format and its products computed in another. Engines take a
+reduced one without a word where they think that they can, and then emulate it, or take a third;
+what is listed here is in the processor's instructions.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sam_edge_runtimes.cpu import X86, features_here
+from sam_edge_runtimes.errors import ArgumentError, EngineError
+
+FLOAT32 = "float32"
+
+FORMATS: Mapping[str, str] = {FLOAT32: "fp32", "bfloat16": "bf16", "float16": "fp16"}
+"""Every format, the exact one first, and its short name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Support:
+    """An engine computes in a format where the processor has one of these features.
+
+    Attributes:
+        engine: its name.
+        format: one of ``FORMATS``.
+        x86: whether this is about x86 or about 64-bit Arm.
+        features: as ``sam_edge_runtimes.cpu.FEATURES`` names them.
+    """
+
+    engine: str
+    format: str
+    x86: bool
+    features: frozenset[str]
+
+
+SUPPORT = (
+    Support("openvino", "bfloat16", True, frozenset({"AMX-BF16", "AVX512-BF16"})),
+    Support("openvino", "float16", True, frozenset({"AVX512-FP16"})),
+    Support("openvino", "float16", False, frozenset({"NEON-FP16"})),
+    # One session option, for its matrix products; its kernels for x86 are float32 and integers.
+    Support("onnxruntime", "bfloat16", False, frozenset({"BF16"})),
+)
+
+
+def formats_of(
+    engine: str, machine: str | None = None, features: Sequence[str] | None = None
+) -> tuple[str, ...]:
+    """List the formats that an engine computes in on a processor, ``float32`` first.
+
+    Args:
+        engine: its name.
+        machine: as ``platform.machine`` says it; None means this one.
+        features: as ``sam_edge_runtimes.cpu.cpu_features`` lists them; None means this one's.
+
+    >>> formats_of("openvino", "x86_64", ["AVX2", "AVX512-BF16"])
+    ('float32', 'bfloat16')
+    >>> formats_of("openvino", "x86_64", ["AVX2", "AVX512"])  # it would emulate bfloat16
+    ('float32',)
+    >>> formats_of("openvino", "aarch64", ["NEON", "NEON-FP16"])
+    ('float32', 'float16')
+    >>> formats_of("onnxruntime", "x86_64", ["AMX-BF16"])
+    ('float32',)
+    """
+    x86 = (platform.machine() if machine is None else machine).lower() in X86
+    has = {*(features_here() if features is None else features)}
+    reduced = (
+        row.format
+        for row in SUPPORT
+        if row.engine == engine and row.x86 == x86 and row.features & has
+    )
+    return FLOAT32, *reduced
+
+
+def check_format(name: str) -> None:
+    """Refuse what is no format.
+
+    Raises:
+        ArgumentError: naming those there are.
+    """
+    if name not in FORMATS:
+        raise ArgumentError(f"compute {name!r} is not one of auto, {', '.join(FORMATS)}")
+
+
+def refuse_emulation(engine: str, name: str) -> None:
+    """Refuse a format that an engine does not have in this processor's instructions.
+
+    Raises:
+        ArgumentError: if it is no format at all.
+        EngineError: naming those that it has.
+    """
+    check_format(name)
+    has = formats_of(engine)
+    if name not in has:
+        others = [row.engine for row in SUPPORT if name in formats_of(row.engine)]
+        step = f"; {others[0]} does: --runtime {others[0]}" if others else ""
+        raise EngineError(
+            f"{engine} does not compute in {name} on this CPU, only in {', '.join(has)}{step}"
+        )
