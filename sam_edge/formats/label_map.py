@@ -9,7 +9,8 @@ from PIL import Image
 from sam_edge.formats.colours import distinct_colours
 from sam_edge.formats.records import LabelledMask, largest_first
 from sam_edge.image import RgbImage
-from sam_edge.masks import MaskError, decode_rle
+from sam_edge.masks import MaskError
+from sam_edge.masks.spans import spans_to_window
 from sam_edge.overlay import draw_overlay, line_width
 
 TINT = 0.5
@@ -35,9 +36,8 @@ def label_map(masks: list[LabelledMask], size: tuple[int, int]) -> NDArray[np.ui
     for index in largest_first(masks):
         if masks[index].size != size:
             raise MaskError(f"mask {index} has size {masks[index].size}, the photo {size}")
-        x0, y0, x1, y1 = masks[index].box
-        part = (slice(y0, y1 + 1), slice(x0, x1 + 1))
-        labels[part][decode_rle(masks[index].rle)[part]] = index + 1
+        pixels, top, left = spans_to_window(masks[index].spans)
+        labels[top : top + pixels.shape[0], left : left + pixels.shape[1]][pixels] = index + 1
     return labels
 
 

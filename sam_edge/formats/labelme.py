@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sam_edge.formats.records import LabelledMask
-from sam_edge.masks import decode_rle
-from sam_edge.masks.polygons import keyhole, outlines, ring_area, simplify
+from sam_edge.masks.polygons import keyhole, ring_area, simplify, span_outlines
 from sam_edge.text import printable
 
 VERSION = "5.5.0"
@@ -42,7 +41,7 @@ def labelme_document(
     shapes: list[dict[str, Any]] = []
     for number, mask in enumerate(masks):
         # The smallest come first.
-        parts = outlines(decode_rle(mask.rle), corners_join=True)
+        parts = span_outlines(mask.spans, corners_join=True)
         kept = [part for part in parts if ring_area(part[0]) >= SMALLEST_RING_AREA] or parts[-1:]
         left_out = len(parts) - len(kept)
         polygons = []

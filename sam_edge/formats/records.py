@@ -10,6 +10,7 @@ import numpy as np
 
 from sam_edge.automatic import MaskRecord
 from sam_edge.masks import Rle, area, encode_rle, from_coco_rle, rle_to_box
+from sam_edge.masks.spans import Spans, rle_to_spans
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +64,11 @@ class LabelledMask:
     def area(self) -> int:
         """Number of foreground pixels."""
         return area(self.rle)
+
+    @property
+    def spans(self) -> Spans:
+        """The mask column by column."""
+        return rle_to_spans(self.rle)
 
     @property
     def box(self) -> tuple[int, int, int, int]:

@@ -8,8 +8,7 @@ import numpy as np
 
 from sam_edge.formats.colours import distinct_colours
 from sam_edge.formats.records import LabelledMask, largest_first
-from sam_edge.masks import decode_rle
-from sam_edge.masks.polygons import Ring, rings
+from sam_edge.masks.polygons import Ring, span_rings
 from sam_edge.text import printable
 
 
@@ -33,7 +32,7 @@ def svg_text(masks: list[LabelledMask], *, size: tuple[int, int], opacity: float
     for index in largest_first(masks):
         mask = masks[index]
         red, green, blue = colours[index].tolist()
-        path = "".join(_path(ring) for ring in rings(decode_rle(mask.rle)))
+        path = "".join(_path(ring) for ring in span_rings(mask.spans))
         title = f"{escape(printable(mask.label))}, predicted IoU {mask.predicted_iou:.3f}"
         lines.append(
             f'<path id="mask-{index}" fill="#{red:02x}{green:02x}{blue:02x}" d="{path}">'

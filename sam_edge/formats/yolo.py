@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sam_edge.formats.records import LabelledMask
-from sam_edge.masks import decode_rle
-from sam_edge.masks.polygons import Ring, keyhole, outlines, ring_area, simplify
+from sam_edge.masks.polygons import Ring, keyhole, ring_area, simplify, span_outlines
 from sam_edge.text import printable
 
 
@@ -62,7 +61,7 @@ def yolo_data(names: Sequence[str]) -> str:
 
 
 def _one_ring(mask: LabelledMask, tolerance: float) -> Ring | None:
-    parts = outlines(decode_rle(mask.rle), corners_join=True)
+    parts = span_outlines(mask.spans, corners_join=True)
     if not parts:
         return None
     parts.sort(key=lambda part: -ring_area(part[0]))

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_edge.image import MAX_PIXELS
-from sam_edge.masks.rle import Mask, MaskError, as_mask
+from sam_edge.masks.rle import Mask, MaskError
+from sam_edge.masks.spans import Spans, mask_to_spans
 
 Ring = NDArray[np.int64]
 
@@ -34,26 +35,40 @@ def rings(mask: Mask, *, corners_join: bool = False) -> list[Ring]:
     >>> [ring.tolist() for ring in rings(np.array([[False, True, True]]))]
     [[[1, 0], [3, 0], [3, 1], [1, 1]]]
     """
-    mask = as_mask(mask)
-    padded = np.pad(mask, 1)
-    upper_left, upper_right = padded[:-1, :-1], padded[:-1, 1:]
-    lower_left, lower_right = padded[1:, :-1], padded[1:, 1:]
-    across = (upper_left == lower_right) & (upper_right == lower_left)
-    saddle = across & (upper_left != upper_right)
-    corner = upper_left ^ upper_right ^ lower_left ^ lower_right
-    # Two rings pass through a saddle: it is listed twice, first for the ring to its left.
-    once, twice = np.nonzero(corner), np.nonzero(saddle)
-    y = np.concatenate([once[0], twice[0], twice[0]])
-    x = np.concatenate([once[1], twice[1], twice[1]])
-    none, all_saddles = np.zeros(len(once[0]), np.bool_), np.ones(len(twice[0]), np.bool_)
-    to_the_right = np.concatenate([none, ~all_saddles, all_saddles])
-    left_goes_down = upper_left[twice] == corners_join
-    downward = np.concatenate([none, left_goes_down, ~left_goes_down])
+    return span_rings(mask_to_spans(mask), corners_join=corners_join)
 
-    partner_across = _pairs(np.lexsort((to_the_right, x, y)))
-    partner_down = _pairs(np.lexsort((downward, y, x)))
-    corners = np.stack([x, y], axis=1)
-    return [_outward(corners[walk], mask) for walk in _walks(partner_across, partner_down)]
+
+def span_rings(spans: Spans, *, corners_join: bool = False) -> list[Ring]:
+    """Trace the outline of spans, see ``rings``; of a mask of any size, whose pixels are nowhere.
+
+    An end of a span turns the two points at its column's sides. A point that the columns on both
+    of its sides turn is no corner, or a saddle where one column ends and the other begins.
+    """
+    columns, tops, bottoms = spans.T
+    x = np.concatenate([columns, columns, columns + 1, columns + 1])
+    y = np.concatenate([tops, bottoms, tops, bottoms])
+    column_is_left = np.repeat([False, True], 2 * len(spans))
+    pixel_is_above = np.tile(np.repeat([False, True], len(spans)), 2)
+    order = np.lexsort((column_is_left, x, y))
+    x, y, pixel_is_above = x[order], y[order], pixel_is_above[order]
+    again = np.zeros(len(order) + 1, np.bool_)  # whether it is the point before, once more
+    again[1:-1] = (x[1:] == x[:-1]) & (y[1:] == y[:-1])
+    once = np.flatnonzero(~again[:-1] & ~again[1:])
+    # Of a saddle's two entries, the second is the left column's.
+    left = np.flatnonzero(again)
+    twice = left[pixel_is_above[left] != pixel_is_above[left - 1]]
+    # Two rings pass through a saddle: it is listed twice, first for the ring to its left.
+    none, all_saddles = np.zeros(len(once), np.bool_), np.ones(len(twice), np.bool_)
+    to_the_right = np.concatenate([none, ~all_saddles, all_saddles])
+    left_goes_down = pixel_is_above[twice] == corners_join
+    downward = np.concatenate([none, left_goes_down, ~left_goes_down])
+    listed = np.concatenate([once, twice, twice])
+    corners = np.stack([x[listed], y[listed]], axis=1)
+
+    partner_across = _pairs(np.lexsort((to_the_right, *corners.T)))
+    partner_down = _pairs(np.lexsort((downward, *corners.T[::-1])))
+    starts = np.ascontiguousarray(columns)
+    return [_outward(corners[walk], spans, starts) for walk in _walks(partner_across, partner_down)]
 
 
 def ring_area(ring: NDArray[np.number]) -> float:
@@ -111,7 +126,12 @@ def outlines(mask: Mask, *, corners_join: bool = False) -> list[tuple[Ring, list
 
     The parts come by their outer rings' area, the smallest first; for the rest see ``rings``.
     """
-    traced = rings(mask, corners_join=corners_join)
+    return span_outlines(mask_to_spans(mask), corners_join=corners_join)
+
+
+def span_outlines(spans: Spans, *, corners_join: bool = False) -> list[tuple[Ring, list[Ring]]]:
+    """Return the rings of spans part by part, see ``outlines``."""
+    traced = span_rings(spans, corners_join=corners_join)
     parts: list[tuple[Ring, list[Ring]]] = [(ring, []) for ring in traced if ring_area(ring) > 0]
     parts.sort(key=lambda part: ring_area(part[0]))
     for hole in traced:
@@ -308,9 +328,12 @@ def _walks(across: list[int], down: list[int]) -> list[list[int]]:
     return walks
 
 
-def _outward(ring: Ring, mask: Mask) -> Ring:
+def _outward(ring: Ring, spans: Spans, columns: NDArray[np.int64]) -> Ring:
     """Turn a ring so that the foreground is on its right hand, as seen on the screen."""
     (x, y), (next_x, _) = ring[0], ring[1]
-    below = y < mask.shape[0] and bool(mask[y, min(x, next_x)])
+    column = min(x, next_x)
+    first, last = np.searchsorted(columns, [column, column + 1])
+    rows = spans[first:last]
+    below = bool(((rows[:, 1] <= y) & (y < rows[:, 2])).any())
     runs_right = next_x > x
     return ring if below == runs_right else np.roll(ring[::-1], 1, axis=0)
