@@ -258,11 +258,20 @@ def _stretch(numbers: _Pieces, stored: RgbImage, name: str) -> None:
     low, high = _percentiles(numbers, stored, STRETCH_PERCENTILES, name)
     if low == high:  # a small object before an even background
         low, high = _percentiles(numbers, stored, (0, 100), name)
+    for place, values in numbers():
+        stored[place] = stretched(values, low, high)
+
+
+def stretched(values: NDArray[Any], low: float, high: float) -> NDArray[np.float64]:
+    """Return numbers as levels from 0 at ``low`` to 255 at ``high``; cut off, they are rounded.
+
+    NaN is black.
+    """
+    scale = 255 / (high - low) if high > low else 0.0
     with np.errstate(over="ignore", invalid="ignore"):  # infinities and NaN
-        scale = 255 / (high - low) if high > low else 0.0
-        for place, values in numbers():
-            levels = (values.astype(np.float64) - low) * scale
-            stored[place] = np.clip(np.nan_to_num(levels, nan=0.0), 0, 255) + 0.5
+        levels = (values.astype(np.float64) - low) * scale
+        rounded: NDArray[np.float64] = np.clip(np.nan_to_num(levels, nan=0.0), 0, 255) + 0.5
+    return rounded
 
 
 def _percentiles(

@@ -20,6 +20,7 @@ from sam_edge.cli.flags import (
     whole_number,
 )
 from sam_edge.cli.frame import FAILED, CommandLineError, Subparsers, add_command
+from sam_edge.cli.large import segment_large
 from sam_edge.cli.segment import banner_of
 from sam_edge.cli.targets import files_for, is_folder, prepare
 from sam_edge.detections import DetectionError, DetectionFile, segment_boxes
@@ -30,6 +31,8 @@ from sam_edge.formats import (
 from sam_edge.formats.write import FORMATS, PICTURES, save_picture, write_masks
 from sam_edge.model import Model
 from sam_edge.photos import Photo, distinct_labels, photos_of
+from sam_edge.tiling import Grid, georeference_of
+from sam_edge.tiling.grid import LEAST_OVERLAP, LEAST_TILE, MOST_TILE
 
 EVERYTHING_EXAMPLES = """\
 examples:
@@ -43,6 +46,8 @@ examples:
     sam-edge everything photo.jpg --coarse-first -o photo.json
   masks for the boxes of a detector, instead of a grid:
     sam-edge everything photo.jpg --prompts detections.json --format coco -o masks.json
+  a map or a slide of any size, tile by tile, as polygons in the map's coordinates:
+    sam-edge everything ortho.tif --tile 1024 --overlap 128 -o ortho.geojson
   a folder of photos, a file each:
     sam-edge everything photos/ --format coco -o masks/
 
@@ -68,7 +73,7 @@ def add_commands(subparsers: Subparsers) -> None:
     everything.add_argument(
         "--format",
         choices=FORMATS,
-        help="default: what -o ends with: .svg, .png (a label map), .txt (yolo), else sa1b",
+        help="default: what -o ends with: .svg, .geojson, .png (a label map), .txt (yolo), or sa1b",
     )
     everything.add_argument("--overlay", metavar="PNG", help="picture to look at, or a folder")
     everything.add_argument(
@@ -79,7 +84,20 @@ def add_commands(subparsers: Subparsers) -> None:
         type=_not_negative,
         default=1.0,
         metavar="PIXELS",
-        help="labelme, yolo: how far polygons may leave the outline (default 1)",
+        help="labelme, yolo, geojson: how far polygons may leave the outline (default 1)",
+    )
+    tiles = everything.add_argument_group("pictures larger than the model sees well")
+    tiles.add_argument(
+        "--tile",
+        type=whole_number(LEAST_TILE, MOST_TILE),
+        metavar="PIXELS",
+        help="cut the picture into tiles of this side; masks that cross their edges become one",
+    )
+    tiles.add_argument(
+        "--overlap",
+        type=whole_number(LEAST_OVERLAP, MOST_TILE // 2),
+        metavar="PIXELS",
+        help="what neighbouring tiles have in common at least (default: an eighth of --tile)",
     )
     knobs = everything.add_argument_group("the official generator's knobs")
     for flag, (kind, default, text) in _KNOBS.items():
@@ -132,6 +150,7 @@ _KNOBS: dict[str, tuple[Callable[[str], float], float | None, str]] = {
 def run_everything(arguments: argparse.Namespace) -> int:
     """Segment photos as the command line says."""
     photos = photos_of(arguments.images)
+    _check_tiles(arguments)
     outputs = _Outputs.of(arguments, photos)
     failures = Failures()
     detections = None
@@ -142,6 +161,13 @@ def run_everything(arguments: argparse.Namespace) -> int:
     generator = _generator(model, arguments)
 
     def segment(index: int, photo: Photo) -> None:
+        if arguments.tile is not None:
+            masks_file = outputs.masks[index] if outputs.masks else None
+            overlay_file = outputs.overlays[index] if outputs.overlays else None
+            segment_large(
+                photo, generator, arguments, failures, outputs.kind, masks_file, overlay_file
+            )
+            return
         image = photo.read(stretch=arguments.stretch)
         size = (image.shape[0], image.shape[1])
         if detections is not None:
@@ -165,7 +191,10 @@ def run_everything(arguments: argparse.Namespace) -> int:
                 )
         if outputs.masks:
             path = outputs.masks[index]
-            write_masks(masks, outputs.kind, path, photo, size, arguments.tolerance)
+            place = None
+            if outputs.kind == "geojson" and photo.path is not None:
+                place = georeference_of(photo.path)
+            write_masks(masks, outputs.kind, path, photo, size, arguments.tolerance, place)
             say(f"{path}  {len(masks)} masks")
         if outputs.overlays:
             path = outputs.overlays[index]
@@ -212,10 +241,21 @@ class _Outputs:
         return cls(kind, [target.path for target in masks], [target.path for target in overlays])
 
 
+def _check_tiles(arguments: argparse.Namespace) -> None:
+    """Refuse tiles that cannot be, before anything is opened."""
+    if arguments.tile is None:
+        if arguments.overlap is not None:
+            raise CommandLineError("--overlap is that of tiles; give --tile, too")
+        return
+    if arguments.prompts is not None:
+        raise CommandLineError("--tile looks for everything; leave out --prompts, or --tile")
+    Grid((1, 1), arguments.tile, arguments.overlap)
+
+
 def _kind_named(output: str) -> str:
     """Return the format that a file's suffix asks for."""
     suffix = "" if is_folder(output) else Path(output).suffix.lower()
-    return {".svg": "svg", ".png": "png", ".txt": "yolo"}.get(suffix, "sa1b")
+    return {".svg": "svg", ".geojson": "geojson", ".png": "png", ".txt": "yolo"}.get(suffix, "sa1b")
 
 
 def _generator(model: Model, arguments: argparse.Namespace) -> SamAutomaticMaskGenerator:

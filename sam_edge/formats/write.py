@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sam_edge.files import json_text, written
 from sam_edge.formats import (
+    Georeference,
     LabelledMask,
     coco_document,
+    geojson_text,
     label_map_picture,
     labelme_document,
     sa1b_document,
     svg_text,
     yolo_text,
 )
+from sam_edge.formats.geojson import Outlined
 from sam_edge.photos import Photo
 
 if TYPE_CHECKING:
@@ -39,6 +42,7 @@ FORMATS: Mapping[str, str] = {
     "labelme": "-everything.json",
     "png": "-labels.png",
     "svg": "-everything.svg",
+    "geojson": "-everything.geojson",
     "yolo": ".txt",  # YOLO finds it by the photo's own name
 }
 """Every format, and what a photo's file of it is called in a folder."""
@@ -51,6 +55,7 @@ def write_masks(
     photo: Photo,
     size: tuple[int, int],
     tolerance: float = 1.0,
+    georeference: Georeference | None = None,
 ) -> None:
     """Write one photo's masks.
 
@@ -61,16 +66,35 @@ def write_masks(
         photo: the photo.
         size: ``(H, W)`` of the photo.
         tolerance: see ``labelme_document``.
+        georeference: see ``geojson_text``.
 
     Raises:
         OSError: if the file cannot be written.
     """
+    if kind == "geojson":
+        write_geojson(masks, path, georeference, tolerance)
+        return
     if kind == "png":
         save_picture(label_map_picture(masks, size), path)
         return
     with written(path) as partial:
         text = masks_text(masks, kind, path, photo, size, tolerance)
         partial.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_geojson(
+    masks: Iterable[Outlined],
+    path: Path,
+    georeference: Georeference | None = None,
+    tolerance: float = 1.0,
+) -> None:
+    """Write one picture's masks as GeoJSON, see ``geojson_text``; a picture of any size.
+
+    Raises:
+        OSError: if the file cannot be written.
+    """
+    with written(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(geojson_text(masks, georeference=georeference, tolerance=tolerance))
 
 
 def masks_text(
@@ -82,6 +106,8 @@ def masks_text(
     tolerance: float,
 ) -> str:
     """Return one photo's masks as a format's text; see ``write_masks``."""
+    if kind == "geojson":
+        return "".join(geojson_text(masks, tolerance=tolerance))
     if kind == "svg":
         return svg_text(masks, size=size)
     if kind == "yolo":
