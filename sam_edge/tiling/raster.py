@@ -65,7 +65,9 @@ class RasterWindows:
         bands = self.dataset.indexes
         bits = [self.dataset.tags(band, ns="IMAGE_STRUCTURE").get("NBITS") for band in bands]
         colours = {colour.name for colour in self.dataset.colorinterp}
-        return colours <= _PLAIN and not any(bits) and structure.get("MINISWHITE") != "YES"
+        converted = structure.get("SOURCE_COLOR_SPACE", "YCbCr") != "YCbCr"
+        inverted = structure.get("MINISWHITE") == "YES"
+        return colours <= _PLAIN and not (any(bits) or converted or inverted)
 
     def levelled(self, stretch: bool) -> RasterWindows:
         """Return the same raster, once it is sure what is black and what is white in it.

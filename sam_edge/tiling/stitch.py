@@ -39,7 +39,10 @@ class _Part:
 
     tile: Tile
     spans: Spans
-    record: LabelledMask
+    predicted_iou: float
+    stability_score: float
+    points: list[list[float]]
+    label: str
 
     @property
     def place(self) -> Place:
@@ -61,8 +64,7 @@ class Stitcher:
 
     def add(self, tile: Tile, masks: Sequence[LabelledMask]) -> None:
         """Take the masks of one tile, in its own pixels, once it is done."""
-        x0, y0 = tile.box[:2]
-        parts = [_Part(tile, moved_spans(mask.spans, x0, y0), mask) for mask in masks if mask.area]
+        parts = [_part(tile, mask) for mask in masks if mask.area]
         self._tiles[tile.row, tile.column] = tile
         self._parts[tile.row, tile.column] = parts
         for part in parts:
@@ -121,6 +123,19 @@ class Stitcher:
         return 2 * span_area(cropped_spans(part.spans, own)) < span_area(part.spans)
 
 
+def _part(tile: Tile, mask: LabelledMask) -> _Part:
+    """Move a tile's mask into the picture; its run lengths, a list of numbers, are let go."""
+    x0, y0 = tile.box[:2]
+    return _Part(
+        tile=tile,
+        spans=moved_spans(mask.spans, x0, y0),
+        predicted_iou=mask.predicted_iou,
+        stability_score=mask.stability_score,
+        points=[[x + x0, y + y0] for x, y in mask.points],
+        label=mask.label,
+    )
+
+
 def _without_duplicates(
     found: Sequence[TiledMask], places: Sequence[Place | None], nms_thresh: float
 ) -> list[TiledMask]:
@@ -170,7 +185,7 @@ def _agreeing(
             shared = shared_span_area(its, mine)
             agreement = shared / (area + its_area - shared)
             if agreement >= LEAST_AGREEMENT:
-                score = one.record.predicted_iou + other.record.predicted_iou
+                score = one.predicted_iou + other.predicted_iou
                 found.append((agreement, score, one, other))
     return found
 
@@ -182,22 +197,18 @@ def _stitched(parts: dict[Place, _Part]) -> TiledMask:
     if not shares.any():  # each tile has it on the other's side of the seam
         pieces = [part.spans for part in parts.values()]
         shares = np.array([span_area(piece) for piece in pieces], np.float64)
-    records = [part.record for part in parts.values()]
+    members = list(parts.values())
     boxes = np.array([tile.box for tile in tiles.values()])
     (x0, y0), (x1, y1) = boxes[:, :2].min(axis=0).tolist(), boxes[:, 2:].max(axis=0).tolist()
     return TiledMask(
         spans=joined_spans(pieces),
-        predicted_iou=float(np.average([each.predicted_iou for each in records], weights=shares)),
+        predicted_iou=float(np.average([each.predicted_iou for each in members], weights=shares)),
         stability_score=float(
-            np.average([each.stability_score for each in records], weights=shares)
+            np.average([each.stability_score for each in members], weights=shares)
         ),
-        points=[
-            [x + part.tile.box[0], y + part.tile.box[1]]
-            for part in parts.values()
-            for x, y in part.record.points
-        ],
+        points=[point for each in members for point in each.points],
         crop_box=[x0, y0, x1 - x0, y1 - y0],
-        label=records[0].label,
+        label=members[0].label,
     )
 
 

@@ -38,6 +38,11 @@ def generator():
 
 
 @pytest.fixture(scope="module")
+def sparse(generator):
+    return sam_edge.SamAutomaticMaskGenerator(generator.model, points_per_side=2)
+
+
+@pytest.fixture(scope="module")
 def found(mosaic, generator):
     return segment_tiles(ArrayWindows(mosaic), generator, 512, 64)
 
@@ -75,11 +80,11 @@ def test_what_no_edge_cuts_is_what_the_tile_alone_gives(mosaic, generator, found
     assert all(mask.spans.tobytes() in kept for mask in inside)
 
 
-def test_a_picture_of_one_tile_is_as_without_tiles(generator):
+def test_a_picture_of_one_tile_is_as_without_tiles(sparse):
     with Image.open(str(PHOTOS / "coffee.jpg")) as photo:
         pixels = np.asarray(photo.convert("RGB"))
-    whole = labelled(generator.generate(pixels))
-    tiled = segment_tiles(ArrayWindows(pixels), generator, 1024)
+    whole = labelled(sparse.generate(pixels))
+    tiled = segment_tiles(ArrayWindows(pixels), sparse, 1024)
     size = pixels.shape[:2]
     again = [mask.labelled(size) for mask in tiled]
     known = {tuple(mask.rle["counts"]): mask for mask in whole}
@@ -91,11 +96,11 @@ def test_a_picture_of_one_tile_is_as_without_tiles(generator):
         assert mask.points == before.points
 
 
-def test_a_tile_that_fails_is_reported_and_the_others_are_done(mosaic, generator, found):
+def test_a_tile_that_fails_is_reported_and_the_others_are_done(mosaic, sparse):
     reasons, steps = [], []
     partial = segment_tiles(
         Torn(mosaic),
-        generator,
+        sparse,
         512,
         64,
         skip=reasons.append,
@@ -103,9 +108,11 @@ def test_a_tile_that_fails_is_reported_and_the_others_are_done(mosaic, generator
     )
     assert reasons == ["tile of 512 x 512 at 448,0: a block is damaged"]
     assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
-    assert 0 < len(partial) < len(found)
+    assert partial
+    torn = [point for mask in partial for point in mask.points if point[1] < 388]
+    assert all(x < 448 for x, _ in torn)
     with pytest.raises(ImageError, match="448,0"):
-        segment_tiles(Torn(mosaic), generator, 512, 64)
+        segment_tiles(Torn(mosaic), sparse, 512, 64)
 
 
 def test_a_picture_of_which_no_tile_can_be_read_is_an_error(generator):
