@@ -44,7 +44,7 @@ def span_rings(spans: Spans, *, corners_join: bool = False) -> list[Ring]:
     An end of a span turns the two points at its column's sides. A point that the columns on both
     of its sides turn is no corner, or a saddle where one column ends and the other begins.
     """
-    columns, tops, bottoms = spans.T
+    columns, tops, bottoms = spans.T.astype(np.int64)
     x = np.concatenate([columns, columns, columns + 1, columns + 1])
     y = np.concatenate([tops, bottoms, tops, bottoms])
     column_is_left = np.repeat([False, True], 2 * len(spans))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sam_edge.masks.rle import Mask, Rle, as_mask, checked_runs
 
-Spans = NDArray[np.int64]
+Spans = NDArray[np.int32]
 """Shape ``(n, 3)``: a column, the first row of a run of pixels in it, and the row after its last.
 Sorted by column and row; no two overlap or meet."""
 
@@ -33,7 +33,7 @@ def mask_to_spans(mask: Mask) -> Spans:
     rows, columns = np.nonzero(edges)
     order = np.argsort(columns, kind="stable")  # rows stay sorted within a column
     ends = rows[order].reshape(-1, 2)
-    return np.concatenate([columns[order][::2, None], ends], axis=1)
+    return np.concatenate([columns[order][::2, None], ends], axis=1).astype(np.int32)
 
 
 def rle_to_spans(rle: Rle) -> Spans:
@@ -48,7 +48,7 @@ def rle_to_spans(rle: Rle) -> Spans:
     full = starts < stops
     starts, stops = starts[full], stops[full]
     if not len(starts):
-        return np.zeros((0, 3), np.int64)
+        return np.zeros((0, 3), np.int32)
     first, last = starts // height, (stops - 1) // height
     pieces = last - first + 1
     run = np.repeat(np.arange(len(starts)), pieces)
@@ -72,7 +72,7 @@ def spans_to_rle(spans: Spans, size: tuple[int, int]) -> Rle:
     {'size': [2, 2], 'counts': [1, 3]}
     """
     height, width = size
-    places = (spans[:, :1] * height + spans[:, 1:]).ravel()
+    places = (spans[:, :1].astype(np.int64) * height + spans[:, 1:]).ravel()
     # A run that reaches the bottom goes on at the top of the next column.
     edges, times = np.unique(places, return_counts=True)
     edges = edges[times == 1]
@@ -91,7 +91,8 @@ def spans_to_window(spans: Spans) -> tuple[Mask, int, int]:
     ([[True, False], [True, True]], 5, 7)
     """
     left, top, right, bottom = span_box(spans)
-    places = ((spans[:, :1] - left) * (bottom - top) + spans[:, 1:] - top).ravel()
+    columns = spans[:, :1].astype(np.int64) - left
+    places = (columns * (bottom - top) + spans[:, 1:] - top).ravel()
     lengths = np.diff(places, prepend=0, append=(right - left) * (bottom - top))
     inside = np.arange(len(lengths)) % 2 == 1
     pixels = np.repeat(inside, lengths).reshape(right - left, bottom - top).T
@@ -115,12 +116,12 @@ def span_box(spans: Spans) -> tuple[int, int, int, int]:
 
 def span_area(spans: Spans) -> int:
     """Return the number of foreground pixels."""
-    return int((spans[:, 2] - spans[:, 1]).sum())
+    return int((spans[:, 2] - spans[:, 1]).sum(dtype=np.int64))
 
 
 def moved_spans(spans: Spans, x: int, y: int) -> Spans:
     """Return spans moved to the right and down."""
-    moved: Spans = spans + np.array([x, y, y])
+    moved: Spans = spans + np.array([x, y, y], np.int32)
     return moved
 
 
@@ -153,7 +154,7 @@ def joined_spans(masks: Sequence[Spans]) -> Spans:
     >>> joined_spans([np.array([[0, 0, 2]]), np.array([[0, 2, 3], [5, 0, 1]])]).tolist()
     [[0, 0, 3], [5, 0, 1]]
     """
-    return _merged(_sorted(np.concatenate([np.zeros((0, 3), np.int64), *masks])))
+    return _merged(_sorted(np.concatenate([np.zeros((0, 3), np.int32), *masks])))
 
 
 def _sorted(spans: Spans) -> Spans:
@@ -165,11 +166,13 @@ def _merged(spans: Spans) -> Spans:
     if not len(spans):
         return spans
     # Columns are set apart by a row more than there are, so that no run reaches the next one.
-    lowest = spans[:, 1].min()
-    pitch = spans[:, 2].max() - lowest + 1
-    start = spans[:, 0] * pitch + spans[:, 1] - lowest
-    stop = np.maximum.accumulate(spans[:, 0] * pitch + spans[:, 2] - lowest)
+    column, first, after = spans.T.astype(np.int64)
+    lowest = first.min()
+    pitch = after.max() - lowest + 1
+    start = column * pitch + first - lowest
+    stop = np.maximum.accumulate(column * pitch + after - lowest)
     begins = np.concatenate([[True], start[1:] > stop[:-1]])
     ends = np.concatenate([begins[1:], [True]])
-    column = spans[begins, 0]
-    return np.stack([column, spans[begins, 1], stop[ends] - column * pitch + lowest], axis=1)
+    column = column[begins]
+    rows = [first[begins], stop[ends] - column * pitch + lowest]
+    return np.stack([column, *rows], axis=1).astype(np.int32)
