@@ -231,6 +231,7 @@ class _Outputs:
             names = [f"{label}{FORMATS[kind]}" for label in labels]
             endings = FORMATS.values() if arguments.format is None else [FORMATS[kind]]
             suffixes = sorted({Path(f"photo{ending}").suffix for ending in endings})
+            suffixes += [".json"] if kind == "geojson" else []  # as many call it
             masks = files_for(output, "-o", names, suffixes)
         if overlay is not None:
             names = [f"{label}-everything.png" for label in labels]

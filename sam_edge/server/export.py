@@ -46,7 +46,12 @@ class File:
     media_type: str
 
 
-_TYPES = {".json": "application/json", ".png": "image/png", ".svg": "image/svg+xml"}
+_TYPES = {
+    ".json": "application/json",
+    ".geojson": "application/geo+json",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+}
 
 
 def export(photos: Sequence[ExportedPhoto], kind: str, tolerance: float) -> File:
@@ -55,7 +60,7 @@ def export(photos: Sequence[ExportedPhoto], kind: str, tolerance: float) -> File
     Args:
         photos: at least one.
         kind: one of ``KINDS``.
-        tolerance: for the polygons of ``labelme`` and ``yolo``, in pixels.
+        tolerance: for the polygons of ``labelme``, ``yolo`` and ``geojson``, in pixels.
     """
     if not photos:
         raise BadRequestError("there is no photo to export")

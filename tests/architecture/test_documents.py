@@ -58,7 +58,7 @@ def test_every_key_of_segment_is_documented(tmp_path):
     )
 
 
-@pytest.mark.parametrize("kind", ["sa1b", "coco", "labelme"])
+@pytest.mark.parametrize("kind", ["sa1b", "coco", "labelme", "geojson"])
 def test_every_key_of_everything_is_documented(tmp_path, kind):
     out = tmp_path / "out.json"
     command = ["everything", str(PHOTO), "-o", str(out), "--format", kind]

@@ -31,7 +31,13 @@ def pins(name):
     [
         (
             "requirements-floors.txt",
-            [*PROJECT["dependencies"], *EXTRAS["cpu"], *EXTRAS["openvino"], *EXTRAS["serve"]],
+            [
+                *PROJECT["dependencies"],
+                *EXTRAS["cpu"],
+                *EXTRAS["openvino"],
+                *EXTRAS["serve"],
+                *EXTRAS["geo"],
+            ],
         ),
         ("requirements-floors-export.txt", EXTRAS["export"]),
     ],

@@ -124,10 +124,11 @@ def test_what_everything_found_is_exported_as_the_files_that_the_command_writes(
         }
         for number, mask in enumerate(masks)
     ]
-    for kind in ("sa1b", "coco", "labelme", "svg", "png", "yolo"):
+    for kind in ("sa1b", "coco", "labelme", "geojson", "svg", "png", "yolo"):
         wanted = {"format": kind, "photos": [photo["id"]], "objects": objects}
         exported = client.post("/v1/export", json=wanted)
-        ending = {"svg": ".svg", "png": ".png", "yolo": ".txt"}.get(kind, ".json")
+        endings = {"svg": ".svg", "png": ".png", "yolo": ".txt", "geojson": ".geojson"}
+        ending = endings.get(kind, ".json")
         out = folder.parent / f"file-{kind}{ending}"
         command = ["everything", str(folder / "chelsea.jpg"), *flags, "--format", kind]
         assert main([*command, "-o", str(out)]) == 0
