@@ -23,7 +23,7 @@ from sam_edge.cli.frame import FAILED, CommandLineError, Subparsers, add_command
 from sam_edge.cli.large import segment_large
 from sam_edge.cli.segment import banner_of
 from sam_edge.cli.targets import files_for, is_folder, prepare
-from sam_edge.detections import DetectionError, DetectionFile, segment_boxes
+from sam_edge.detections import DetectionError, segment_boxes
 from sam_edge.formats import (
     draw_everything,
     labelled,
@@ -31,6 +31,7 @@ from sam_edge.formats import (
 from sam_edge.formats.write import FORMATS, PICTURES, save_picture, write_masks
 from sam_edge.model import Model
 from sam_edge.photos import Photo, distinct_labels, photos_of
+from sam_edge.prompt_files import PROMPTS_HELP, read_prompt_file
 from sam_edge.tiling import Grid, georeference_of
 from sam_edge.tiling.grid import LEAST_OVERLAP, LEAST_TILE, MOST_TILE
 
@@ -48,6 +49,7 @@ examples:
     sam-edge everything photo.jpg --prompts detections.json --format coco -o masks.json
   a map or a slide of any size, tile by tile, as polygons in the map's coordinates:
     sam-edge everything ortho.tif --tile 1024 --overlap 128 -o ortho.geojson
+    sam-edge everything photos/ --prompts runs/detect/predict/labels/ -o masks/    # YOLO's
   a folder of photos, a file each:
     sam-edge everything photos/ --format coco -o masks/
 
@@ -76,8 +78,9 @@ def add_commands(subparsers: Subparsers) -> None:
         help="default: what -o ends with: .svg, .geojson, .png (a label map), .txt (yolo), or sa1b",
     )
     everything.add_argument("--overlay", metavar="PNG", help="picture to look at, or a folder")
+    everything.add_argument("--prompts", type=Path, metavar="FILE", help=PROMPTS_HELP)
     everything.add_argument(
-        "--prompts", type=Path, metavar="JSON", help="a detector's boxes, as COCO JSON"
+        "--classes", type=Path, metavar="FILE", help="names of YOLO's classes (data.yaml)"
     )
     everything.add_argument(
         "--tolerance",
@@ -155,7 +158,9 @@ def run_everything(arguments: argparse.Namespace) -> int:
     failures = Failures()
     detections = None
     if arguments.prompts is not None:
-        detections = DetectionFile.read(arguments.prompts, skip=failures.skip())
+        detections = read_prompt_file(
+            arguments.prompts, classes=arguments.classes, skip=failures.skip()
+        )
         detections.check_apart([photo.path or Path(photo.name) for photo in photos])
     model = load_from(arguments)
     generator = _generator(model, arguments)
@@ -172,7 +177,8 @@ def run_everything(arguments: argparse.Namespace) -> int:
         size = (image.shape[0], image.shape[1])
         if detections is not None:
             skip = failures.skip(photo)
-            boxes = detections.of(photo.path or Path(photo.name), size, skip=skip)
+            prompts = detections.prompts_of(photo.path or Path(photo.name), skip=skip)
+            boxes = prompts.at(size, photo.file_name)
             masks = segment_boxes(
                 model,
                 model.encode_image(image),
@@ -237,7 +243,8 @@ class _Outputs:
             names = [f"{label}-everything.png" for label in labels]
             overlays = files_for(overlay, "--overlay", names, tuple(PICTURES))
         inputs = [photo.path for photo in photos if photo.path is not None]
-        inputs += [] if arguments.prompts is None else [arguments.prompts]
+        if arguments.prompts is not None and not arguments.prompts.is_dir():
+            inputs.append(arguments.prompts)
         prepare([*masks, *overlays], inputs)
         return cls(kind, [target.path for target in masks], [target.path for target in overlays])
 

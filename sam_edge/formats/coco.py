@@ -38,7 +38,7 @@ def coco_document(
     height, width = size
     boxes = [mask.coco for mask in masks if mask.coco is not None]
     if image_id is None:
-        image_id = boxes[0].image_id if boxes else 1
+        image_id = next((box.image_id for box in boxes if box.image_id is not None), 1)
     categories = _categories(masks)
     numbers = _unused([box.annotation_id for box in boxes])
     taken: set[int | str] = set()
@@ -48,7 +48,8 @@ def coco_document(
         number, score = None, None
         bbox: list[float] = [x0, y0, x1 - x0 + 1, y1 - y0 + 1] if mask.area else [0, 0, 0, 0]
         if mask.coco is not None:
-            number, score, bbox = mask.coco.annotation_id, mask.coco.score, list(mask.coco.bbox)
+            number, score = mask.coco.annotation_id, mask.coco.score
+            bbox = bbox if mask.coco.bbox is None else list(mask.coco.bbox)
         if number is None or number in taken:
             number = next(numbers)
         taken.add(number)

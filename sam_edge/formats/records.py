@@ -15,18 +15,18 @@ from sam_edge.masks.spans import Spans, rle_to_spans
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CocoBox:
-    """What a detector's COCO file says of a box, kept for the file that is written of its mask.
+    """What a detector's file says of a box, kept for the file that is written of its mask.
 
     Attributes:
-        image_id: of the photo.
-        bbox: XYWH in pixels, the detector's own numbers.
+        image_id: of the photo; None if the file has no numbers for photos.
+        bbox: XYWH in pixels, the detector's own numbers; None if it gave points alone.
         category: with its ``id``, ``name`` and whatever else the file has; None if it has none.
         annotation_id: its ``id``; None if it has none, as results have none.
         score: the detector's; None if it has none.
     """
 
-    image_id: int | str
-    bbox: tuple[float, float, float, float]
+    image_id: int | str | None
+    bbox: tuple[float, float, float, float] | None
     category: Mapping[str, Any] | None = None
     annotation_id: int | str | None = None
     score: float | None = None

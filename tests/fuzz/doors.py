@@ -17,7 +17,6 @@ from PIL import Image
 
 import sam_edge
 from sam_edge.bundle import parse_manifest, read_spec
-from sam_edge.detections import read_detections
 from sam_edge.embedding import ImageEmbedding
 from sam_edge.errors import SamEdgeError
 from sam_edge.evaluation.truth import read_coco, read_sa1b
@@ -25,6 +24,7 @@ from sam_edge.formats import LabelledMask, coco_document, labelme_document, sa1b
 from sam_edge.image import read_image
 from sam_edge.mask_picture import read_mask
 from sam_edge.masks import decode_rle, encode_rle, from_coco_rle, rle_to_box, to_coco_rle
+from sam_edge.prompt_files.coco import read_detections
 from sam_edge.prompts import Prompt, sparse_prompts
 from sam_edge_runtimes.graph_file import examine
 from tests.fuzz.mutate import ODD, mutated_bytes, mutated_json

@@ -18,13 +18,12 @@ import sam_edge
 from sam_edge.detections import (
     Detection,
     DetectionError,
-    DetectionFile,
-    read_detections,
     segment_boxes,
 )
 from sam_edge.evaluation.scores import evaluate
 from sam_edge.evaluation.truth import TruthError, read_coco, read_sa1b, segmentation_mask
 from sam_edge.masks import decode_rle
+from sam_edge.prompt_files.coco import DetectionFile, read_detections
 from sam_edge.prompts import Box
 from tests.sam_edge.known import model_of
 
@@ -485,7 +484,7 @@ def test_a_listed_photo_in_which_the_detector_found_nothing_has_no_boxes(tmp_pat
     path = tmp_path / "detections.json"
     image = {"id": 1, "file_name": "a.jpg", "height": 8, "width": 8}
     path.write_text(json.dumps({"images": [image], "annotations": [], "categories": []}))
-    assert DetectionFile.read(path).of(Path("a.jpg"), (8, 8)) == []
+    assert DetectionFile.read(path).prompts_of(Path("a.jpg")).at((8, 8), "a.jpg") == []
 
 
 def test_truths_are_no_run_lengths():

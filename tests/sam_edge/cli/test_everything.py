@@ -10,8 +10,9 @@ from PIL import Image
 import sam_edge
 from sam_edge.cli import CommandLineError, evaluate
 from sam_edge.cli import everything as commands
-from sam_edge.detections import DetectionError, read_detections
+from sam_edge.detections import DetectionError
 from sam_edge.masks import decode_rle, from_coco_rle
+from sam_edge.prompt_files.coco import read_detections
 from tests.sam_edge.known import model_of
 
 

@@ -15,10 +15,11 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 import sam_edge
-from sam_edge.detections import read_detections, segment_boxes
+from sam_edge.detections import segment_boxes
 from sam_edge.formats import LabelledMask, coco_document, label_map, labelme_document, svg_text
 from sam_edge.masks import encode_rle
 from sam_edge.masks.polygons import ring_area, rings
+from sam_edge.prompt_files.coco import read_detections
 from tests.sam_edge.known import model_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
