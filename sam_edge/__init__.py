@@ -15,6 +15,7 @@ from sam_edge._version import __version__ as __version__
 
 TYPE_CHECKING = False  # as type checkers know it; importing typing takes half of our time
 if TYPE_CHECKING:
+    from sam_edge import batch as batch
     from sam_edge import bundle as bundle
     from sam_edge import embedding as embedding
     from sam_edge import errors as errors
@@ -64,7 +65,17 @@ _HOMES = {
     "sam_model_registry": "registry",
 }
 
-_MODULES = ("bundle", "embedding", "errors", "image", "model", "predictor", "prompts", "spec")
+_MODULES = (
+    "batch",
+    "bundle",
+    "embedding",
+    "errors",
+    "image",
+    "model",
+    "predictor",
+    "prompts",
+    "spec",
+)
 """What ``sam_edge.NAME`` is without an import of its own."""
 
 

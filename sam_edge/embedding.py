@@ -8,6 +8,7 @@ import stat
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from io import BytesIO
 from math import prod
 from os import PathLike
 from pathlib import Path
@@ -94,6 +95,16 @@ class ImageEmbedding:
         Raises:
             EmbeddingError: if the dtype is another, or cannot hold the features.
         """
+        data = self.to_bytes(dtype=dtype)
+        with replacing(Path(path)) as partial:
+            partial.write_bytes(data)
+
+    def to_bytes(self, *, dtype: str = "float32") -> bytes:
+        """Return what ``save`` writes: the same embedding gives the same bytes.
+
+        Raises:
+            EmbeddingError: as ``save``.
+        """
         if dtype not in ("float32", "float16"):
             raise EmbeddingError(f"embeddings are saved as float32 or float16, not {dtype!r}")
         values = {name: getattr(self, name) for name in _FACTS}
@@ -106,8 +117,9 @@ class ImageEmbedding:
                     "the photo with another model"
                 )
             values[f"{_FEATURES}{name}"] = features
-        with replacing(Path(path)) as partial, partial.open("wb") as file:
-            np.savez(file, format=FORMAT, **values)
+        file = BytesIO()
+        np.savez(file, format=FORMAT, **values)
+        return file.getvalue()
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> ImageEmbedding:

@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sam_edge.cli.doctor import cpu_model, installed, memory_info, memory_limit, read_fact
+from sam_edge.cli.doctor import cpu_model, installed, read_fact
 from sam_edge_runtimes.cpu import features_here
+from sam_edge_runtimes.memory import memory_info, memory_limit
 from sam_edge_runtimes.threads import cgroup_quota, thread_limit
 
 PACKAGES = (

@@ -6,6 +6,8 @@ import ctypes
 import sys
 from pathlib import Path
 
+ROOT = Path("/")
+
 
 def give_back_freed() -> None:
     """Return freed heap to the system, where the C library is glibc; elsewhere do nothing.
@@ -21,16 +23,29 @@ def give_back_freed() -> None:
 
 def resident_sizes() -> dict[str, int]:
     """Return the sizes in ``/proc/self/status`` (man 5 proc) in bytes; empty but on Linux."""
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return {}
-    sizes = {}
-    for line in lines:
-        name, _, value = line.partition(":")
-        if value.endswith(" kB"):
-            sizes[name] = int(value.split()[0]) * 1024
-    return sizes
+    return _sizes(_read(Path("/proc/self/status")))
+
+
+def memory_info(name: str, root: Path = ROOT) -> int | None:
+    """Return a line of ``/proc/meminfo``, in bytes; None where it is not there.
+
+    Args:
+        name: ``MemTotal``, ``MemAvailable``, ...
+        root: where ``proc`` is.
+    """
+    return _sizes(_read(root / "proc" / "meminfo")).get(name)
+
+
+def memory_limit(root: Path = ROOT) -> int | None:
+    """Return how many bytes of memory this process's container may use, None for no limit.
+
+    Args:
+        root: where ``sys`` is.
+    """
+    groups = root / "sys" / "fs" / "cgroup"
+    text = _read(groups / "memory.max") or _read(groups / "memory" / "memory.limit_in_bytes")
+    # Version 1 says "no limit" with a number near 2 ** 63.
+    return int(text) if text.isdecimal() and int(text) < 2**60 else None
 
 
 def peak_rss() -> int | None:
@@ -47,3 +62,19 @@ def peak_rss() -> int | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(peak if sys.platform == "darwin" else peak * 1024)
+
+
+def _sizes(text: str) -> dict[str, int]:
+    sizes = {}
+    for line in text.splitlines():
+        name, _, value = line.partition(":")
+        if value.endswith(" kB"):
+            sizes[name] = int(value.split()[0]) * 1024
+    return sizes
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""

@@ -55,6 +55,55 @@ def status(what: str) -> None:
         _write_stderr(f"{ERASE_LINE}{printable(what)} ...")
 
 
+class PhotoBar:
+    """Draws photos, their rate, what is left and what failed, at most ten times a second."""
+
+    @classmethod
+    def if_watched(cls) -> PhotoBar | None:
+        """Return a bar, or None where nobody watches."""
+        return cls() if _is_watched() else None
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._drawn = 0.0
+
+    def __call__(self, done: int, kept: int, total: int, errors: int) -> None:
+        """Show that ``done`` of ``total`` photos are, ``kept`` of them since an earlier run."""
+        now = time.monotonic()
+        if done < total and now - self._drawn < 0.1:
+            return
+        self._drawn = now
+        end = "\n" if done == total else ""
+        _write_stderr(f"{ERASE_LINE}{self.text(done, kept, total, errors, now)}{end}")
+
+    def text(self, done: int, kept: int, total: int, errors: int, now: float) -> str:
+        """Return the bar as one line."""
+        rate = (done - kept) / max(now - self._began, 1e-9)
+        filled = 30 * done // max(total, 1)
+        line = f"{'█' * filled:░<30} {done}/{total} photos"
+        if rate > 0:
+            line += f"  {rate:.3g} photos/s"
+            if done < total:
+                line += f"  {duration((total - done) / rate)} left"
+        return line + (f"  {errors} errors" if errors else "")
+
+
+def duration(seconds: float) -> str:
+    """Say a time as people do.
+
+    >>> duration(7.2), duration(754), duration(30_000), duration(1e6)
+    ('7 s', '12:34', '8:20 h', '11 d 13 h')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02}"
+    if whole < 86400:
+        return f"{whole // 3600}:{whole % 3600 // 60:02} h"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
 class TransferBar:
     """Draws bytes, rate and what is left, at most ten times a second."""
 

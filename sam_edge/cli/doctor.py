@@ -31,6 +31,7 @@ from sam_edge.cli.frame import FAILED
 from sam_edge.files import json_text
 from sam_edge_runtimes import ENGINES
 from sam_edge_runtimes.cpu import features_here, saturates_here
+from sam_edge_runtimes.memory import memory_info, memory_limit
 from sam_edge_runtimes.threads import cgroup_quota, cores_here, thread_limit
 
 PACKAGES = ("numpy", "pillow", "onnxruntime", "onnxruntime-gpu", "openvino", "torch", "onnx")
@@ -196,21 +197,6 @@ def cpu_model(cpuinfo: str, device_tree: str) -> str:
     if names:
         return names[0]
     return device_tree.strip("\0 \n") or platform.processor() or platform.machine()
-
-
-def memory_info(name: str) -> int | None:
-    """Return a line of ``/proc/meminfo``, in bytes."""
-    values = _values(read_fact("/proc/meminfo"), name)
-    return int(values[0].split()[0]) * 1024 if values else None
-
-
-def memory_limit() -> int | None:
-    """Return how many bytes of memory a container may use, None for no limit."""
-    text = read_fact("/sys/fs/cgroup/memory.max") or read_fact(
-        "/sys/fs/cgroup/memory/memory.limit_in_bytes"
-    )
-    # Version 1 says "no limit" with a number near 2 ** 63.
-    return int(text) if text.isdecimal() and int(text) < 2**60 else None
 
 
 def read_fact(path: str) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +14,11 @@ from sam_edge.cli.failures import Failures, for_each_photo
 from sam_edge.cli.flags import (
     add_model_arguments,
     add_photo_arguments,
-    finite_number,
     load_from,
     whole_number,
 )
 from sam_edge.cli.frame import FAILED, CommandLineError, Subparsers, add_command
+from sam_edge.cli.knobs import add_generator_arguments, add_tolerance_argument, knobs_of
 from sam_edge.cli.large import segment_large
 from sam_edge.cli.segment import banner_of
 from sam_edge.cli.targets import files_for, is_folder, prepare
@@ -82,13 +81,7 @@ def add_commands(subparsers: Subparsers) -> None:
     everything.add_argument(
         "--classes", type=Path, metavar="FILE", help="names of YOLO's classes (data.yaml)"
     )
-    everything.add_argument(
-        "--tolerance",
-        type=_not_negative,
-        default=1.0,
-        metavar="PIXELS",
-        help="labelme, yolo, geojson: how far polygons may leave the outline (default 1)",
-    )
+    add_tolerance_argument(everything)
     tiles = everything.add_argument_group("pictures larger than the model sees well")
     tiles.add_argument(
         "--tile",
@@ -102,52 +95,8 @@ def add_commands(subparsers: Subparsers) -> None:
         metavar="PIXELS",
         help="what neighbouring tiles have in common at least (default: an eighth of --tile)",
     )
-    knobs = everything.add_argument_group("the official generator's knobs")
-    for flag, (kind, default, text) in _KNOBS.items():
-        knobs.add_argument(
-            f"--{flag}",
-            type=kind,
-            default=default,
-            metavar="N",
-            help=text if default is None else f"{text} (default {default:.3g})",
-        )
-    knobs.add_argument(
-        "--coarse-first", action="store_true", help="skip points that a mask already covers"
-    )
+    add_generator_arguments(everything)
     everything.set_defaults(run=run_everything)
-
-
-def _not_negative(text: str) -> float:
-    number = finite_number(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"expected 0 or more, got {text!r}")
-    return number
-
-
-_whole = whole_number(-sys.maxsize)
-"""The generator itself says which numbers its knobs may have."""
-
-_KNOBS: dict[str, tuple[Callable[[str], float], float | None, str]] = {
-    "points-per-side": (_whole, 32, "side of the point grid"),
-    "points-per-batch": (_whole, None, "points per decoder call (default: what 512 MB allow)"),
-    "pred-iou-thresh": (
-        finite_number,
-        None,
-        "least predicted IoU (default: the model's, 0.88)",
-    ),
-    "stability-score-thresh": (
-        finite_number,
-        None,
-        "least stability score (default: the model's, 0.95)",
-    ),
-    "stability-score-offset": (finite_number, 1.0, "how far the threshold moves for it, in logits"),
-    "box-nms-thresh": (finite_number, 0.7, "box IoU from which a mask is a duplicate"),
-    "crop-n-layers": (_whole, 0, "layers of crops beyond the whole photo"),
-    "crop-nms-thresh": (finite_number, 0.7, "as --box-nms-thresh, between crops"),
-    "crop-overlap-ratio": (finite_number, 512 / 1500, "overlap of crops"),
-    "crop-n-points-downscale-factor": (_whole, 1, "how much sparser each layer's grid is"),
-    "min-mask-region-area": (_whole, 0, "smaller islands and holes are removed, in pixels"),
-}
 
 
 def run_everything(arguments: argparse.Namespace) -> int:
@@ -267,14 +216,12 @@ def _kind_named(output: str) -> str:
 
 
 def _generator(model: Model, arguments: argparse.Namespace) -> SamAutomaticMaskGenerator:
-    knobs = {flag.replace("-", "_"): getattr(arguments, flag.replace("-", "_")) for flag in _KNOBS}
     try:
         return SamAutomaticMaskGenerator(
             model,
             output_mode="uncompressed_rle",
-            coarse_first=arguments.coarse_first,
             memory_ceiling_bytes=arguments.memory_limit,
-            **knobs,
+            **knobs_of(arguments),
         )
     except ValueError as error:
         raise CommandLineError(str(error)) from error

@@ -113,7 +113,7 @@ def add_photo_arguments(parser: argparse.ArgumentParser) -> None:
 def load_from(arguments: argparse.Namespace) -> Model:
     """Open the model that the flags of ``add_model_arguments`` name, fetched if they say so."""
     return load_model(
-        _pulled(arguments),
+        model_named(arguments),
         runtime=arguments.runtime,
         threads=arguments.threads,
         memory=arguments.memory,
@@ -121,7 +121,7 @@ def load_from(arguments: argparse.Namespace) -> Model:
     )
 
 
-def _pulled(arguments: argparse.Namespace) -> str | PathLike[str] | None:
+def model_named(arguments: argparse.Namespace) -> str | PathLike[str] | None:
     """Return what ``-m`` names; its bundle, if it had to be fetched and may be."""
     name: str | None = arguments.model
     wanted = arguments.pull or os.environ.get("SAM_EDGE_PULL", "") not in ("", "0")

@@ -117,7 +117,7 @@ def read_coco(
             if name in sizes:
                 raise ValueError(f"{shown(name)} is listed twice")
             sizes[name] = photo_size(image), entries.get(identity(image, "id"), [])
-    folder = images or _folder_of(list(sizes), directory)
+    folder = images or folder_of(list(sizes), directory)
     return [TruePhoto(folder / name, size, mine) for name, (size, mine) in sizes.items() if mine]
 
 
@@ -194,8 +194,12 @@ def _annotation_file(directory: Path) -> Path:
     return candidates[0]
 
 
-def _folder_of(names: Sequence[str], directory: Path) -> Path:
-    """Find the folder that a data set's file names start from."""
+def folder_of(names: Sequence[str], directory: Path) -> Path:
+    """Find the folder that a data set's file names start from.
+
+    Raises:
+        TruthError: if it is not to be told which.
+    """
     if any(os.path.isfile(directory / name) for name in names):  # pathlib's raises on a long name
         return directory
     tails = {Path(name).parts for name in names}

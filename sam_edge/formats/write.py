@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,6 +96,13 @@ def write_geojson(
     """
     with written(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(geojson_text(masks, georeference=georeference, tolerance=tolerance))
+
+
+def label_map_bytes(masks: list[LabelledMask], size: tuple[int, int]) -> bytes:
+    """Return the PNG of one photo's masks."""
+    file = BytesIO()
+    label_map_picture(masks, size).save(file, format="PNG")
+    return file.getvalue()
 
 
 def masks_text(

@@ -32,7 +32,8 @@ class DetectionFile:
         path: of the file, for messages.
         photos: by the last part of its file name, each photo of a data set; None for results.
         shared_ids: which ids of a data set's photos belong to more than one.
-        categories: of a data set, by ``id``, each as the file has it.
+        categories: by ``id``, each as the file has it; those that it does not name are called by
+            their number.
         entries: the boxes by their photo's ``image_id``, each with its number in the file.
         names: the ids of ``entries`` by what they may be called.
     """
@@ -78,6 +79,10 @@ class DetectionFile:
         for number, entry in enumerate(_section(path, content, "annotations")):
             with skipping(skip, DetectionError), in_file(path, "box", number):
                 entries.setdefault(identity(entry, "image_id"), []).append((number, entry))
+                if isinstance(entry, dict) and entry.get("category_id") is not None:
+                    key = identity(entry, "category_id")
+                    unnamed = {"id": key, "name": str(key), "supercategory": ""}
+                    categories.setdefault(key, unnamed)
         shared = {identity for identity, count in times.items() if count > 1}
         names: dict[str | int, list[Identity]] = {}
         for key in entries:
@@ -197,6 +202,11 @@ class DetectionFile:
                 detections.append(self._detection(entry, mine))
         return PhotoPrompts(str(self.path), tuple(detections), size)
 
+    def has_distinct_ids(self) -> bool:
+        """Whether every box has an ``id`` that no other has, as in a data set."""
+        ids = [entry.get("id") for boxes in self.entries.values() for _, entry in boxes]
+        return None not in ids and len(set(map(repr, ids))) == len(ids)
+
     def _detection(self, entry: Mapping[str, Any], image_id: Identity) -> Detection:
         x, y, width, height = numbers(entry, "bbox", 4)
         if entry.get("bbox_mode") == _XYXY_ABS:
@@ -207,9 +217,7 @@ class DetectionFile:
         category = None
         if entry.get("category_id") is not None:
             number = identity(entry, "category_id")
-            category = self.categories.get(
-                number, {"id": number, "name": str(number), "supercategory": ""}
-            )
+            category = self.categories[number]
         coco = CocoBox(
             image_id=image_id,
             bbox=(x, y, width, height),

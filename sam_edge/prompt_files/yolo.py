@@ -61,16 +61,13 @@ class YoloFiles:
             (place / name for place in _places(folder) for name in NAMES if _is_file(place / name)),
             None,
         )
-        names = {} if known is None else class_names(known)
+        paths = [file for file in paths if file.name not in NAMES and file != known]
+        names = _numbers_as_names(paths) if known is None else class_names(known)
         categories: dict[int | str, Category] = {
             number: {"id": number, "name": name, "supercategory": ""}
             for number, name in names.items()
         }
-        named = [
-            (str(file.relative_to(folder).with_suffix("")), file)
-            for file in paths
-            if file.name not in NAMES and file != known
-        ]
+        named = [(str(file.relative_to(folder).with_suffix("")), file) for file in paths]
         return cls(path, categories, ByName.of(path, named, lambda photo: photo.stem))
 
     def prompts_of(
@@ -111,8 +108,20 @@ class YoloFiles:
             box = Box(x - width / 2, y - height / 2, x + width / 2, y + height / 2)
         else:  # a polygon, or the corners of a turned box
             box = Box(min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2]))
-        unnamed = {"id": number, "name": str(number), "supercategory": ""}
-        return detection(box, category=self.categories.get(number, unnamed), score=score)
+        if number not in self.categories:
+            raise ValueError(f"class {number} is not among the {len(self.categories)} named ones")
+        return detection(box, category=self.categories[number], score=score)
+
+
+def _numbers_as_names(paths: Sequence[Path]) -> dict[int, str]:
+    """Return every class's number for its name."""
+    numbers = {
+        line.split()[0]
+        for path in paths
+        for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        if line.strip()
+    }
+    return {number: str(number) for number in sorted(map(int, filter(str.isdecimal, numbers)))}
 
 
 def class_names(path: Path) -> dict[int, str]:

@@ -1,6 +1,7 @@
 """The documents know every key that the commands write."""
 
 import dataclasses
+import inspect
 import json
 import re
 from importlib.resources import files
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sam_edge import SamPredictor
+from sam_edge import SamAutomaticMaskGenerator, SamPredictor
 from sam_edge.cli import main
 from sam_edge.registry import Sam
 from sam_edge.transform import PromptTransform
@@ -110,3 +111,23 @@ def test_what_of_the_official_interface_needs_torch_is_documented():
     rows = documented("segment-anything.md", "What needs torch")
     words = set(re.findall(r"\w+", " ".join(rows)))
     assert {*SamPredictor.instead, *Sam.instead, *PromptTransform.instead} <= words
+
+
+def test_every_key_of_batch_is_documented(tmp_path):
+    photos = [str(PHOTO), str(tmp_path / "absent.jpg")]
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text("image,x0,y0,x1,y1\nchelsea.jpg,9,9,99,99\nchelsea.jpg,900,9,999,99\n")
+    log, out = tmp_path / "log.jsonl", tmp_path / "out"
+    words = ["batch", *photos, "-o", str(out), "--prompts", str(boxes), "--json-log", str(log)]
+    words += ["--format", "yolo", "--embeddings", str(tmp_path / "embeddings"), "--processes", "1"]
+    assert main(words) == 1
+    known = documented("json.md", "batch", "everything", "Two shapes that return")
+    known = {word.removesuffix("[]") for word in known} | {"description"}
+    graphs = {"image_encoder", "prompt_encoder_mask_decoder"}
+    knobs = {*inspect.signature(SamAutomaticMaskGenerator).parameters}
+    files = [*out.rglob("*.json"), log, out / "errors.jsonl"]
+    assert len(files) == 5
+    for path in files:
+        text = path.read_text(encoding="utf-8")
+        for document in text.splitlines() if path.suffix == ".jsonl" else [text]:
+            assert keys(json.loads(document)) - graphs - knobs <= known, path

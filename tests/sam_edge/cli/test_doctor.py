@@ -140,6 +140,8 @@ def test_the_report_has_two_columns_and_every_fact(engines, monkeypatch):
 def test_facts_that_a_system_does_not_tell_leave_a_report(engines, monkeypatch):
     engines()
     monkeypatch.setattr(doctor, "read_fact", lambda path: "")
+    monkeypatch.setattr(doctor, "memory_info", lambda name: None)
+    monkeypatch.setattr(doctor, "memory_limit", lambda: None)
     monkeypatch.setattr(doctor, "features_here", list)
     text = report(examine())
     assert "not known available of not known" in text
@@ -167,11 +169,12 @@ def test_limits_are_told(engines, monkeypatch):
         ({}, None),
     ],
 )
-def test_a_containers_memory_is_read_in_both_versions(monkeypatch, files, limit):
-    monkeypatch.setattr(
-        doctor, "read_fact", lambda path: files.get(path.removeprefix("/sys/fs/cgroup/"), "")
-    )
-    assert doctor.memory_limit() == limit
+def test_a_containers_memory_is_read_in_both_versions(tmp_path, files, limit):
+    for name, text in files.items():
+        path = tmp_path / "sys" / "fs" / "cgroup" / name
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    assert doctor.memory_limit(tmp_path) == limit
 
 
 def test_nobody_is_named_and_no_secret_is_told(engines, monkeypatch, tmp_path, capsys):

@@ -1,0 +1,254 @@
+"""A whole batch, in processes: what is left of it however often it was killed."""
+
+import contextlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+import sam_edge.batch
+from sam_edge.batch import Batch, iterate
+from sam_edge.cli import main
+from sam_edge.errors import ArgumentError, SamEdgeError
+from tests.sam_edge.batch.conftest import SIZE, draw, draw_set, lines, tree
+
+
+def test_a_set_with_a_bad_photo_is_done_and_kept_and_the_bad_one_named(shots, tmp_path, capsys):
+    out, log = tmp_path / "out", tmp_path / "log.jsonl"
+    words = ["batch", str(shots), "-o", str(out), "--prompts", str(shots / "boxes.csv")]
+    assert main([*words, "--json-log", str(log), "--processes", "2"]) == 1
+    assert "5 photos done, 1 failed, 10 masks" in capsys.readouterr().err
+    (error,) = lines(out / "errors.jsonl")
+    assert (error["image"], error["skipped"]) == ("a/004.png", "image")
+    events = lines(log)
+    assert [events[0]["event"], events[-1]["event"]] == ["start", "end"]
+    assert {event["image"] for event in events[1:-1]} == {
+        f"{'ab'[number % 2]}/{number:03}.png" for number in range(6)
+    }
+    whole = json.loads((out / "coco.json").read_text())
+    numbers = [int(image["file_name"][2:5]) for image in whole["images"]]
+    assert numbers == [0, 2, 1, 3, 5]
+    assert [annotation["id"] for annotation in whole["annotations"]] == list(range(1, 11))
+    names = {entry["id"]: entry["name"] for entry in whole["categories"]}
+    assert [names[entry["category_id"]] for entry in whole["annotations"]] == ["ball", "brick"] * 5
+    first = tree(out)
+    # Again: refused, then kept.
+    assert main(words) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert main([*words, "--resume", "--processes", "1"]) == 1
+    assert "0 photos done, 5 were, 1 failed" in capsys.readouterr().err
+    assert tree(out) == first
+
+
+def test_cocoeval_of_the_boxes_is_the_detectors_own(tmp_path):
+    images, truth, results = [], [], []
+    for number in range(4):
+        boxes = draw(tmp_path / "photos" / f"{number}.png", number)
+        image = {"id": 70 + number, "file_name": f"{number}.png"}
+        images.append({**image, "height": SIZE[0], "width": SIZE[1]})
+        for kind, (x0, y0, x1, y1) in enumerate(boxes):
+            entry = {"image_id": 70 + number, "category_id": 3 + kind}
+            bbox = [x0, y0, x1 - x0, y1 - y0]
+            area = bbox[2] * bbox[3]
+            truth.append({**entry, "id": len(truth) + 1, "bbox": bbox, "area": area, "iscrowd": 0})
+            shift = 1.25 * (number + kind)  # the worse, the surer
+            bbox = [x0 + shift, y0 + 0.5, x1 - x0, y1 - y0]
+            results.append({**entry, "bbox": bbox, "score": 0.3 + 0.1 * (number + kind)})
+    categories = [{"id": 3, "name": "ball"}, {"id": 4, "name": "brick"}]
+    for name, content in (
+        ("truth.json", {"images": images, "annotations": truth, "categories": categories}),
+        ("results.json", results),
+    ):
+        (tmp_path / name).write_text(json.dumps(content))
+    found = sam_edge.batch.run(
+        tmp_path / "truth.json",
+        tmp_path / "out",
+        images=tmp_path / "photos",
+        prompts=tmp_path / "results.json",
+        processes=1,
+    )
+    assert (found.done, found.masks, found.errors) == (4, 8, 0)
+    whole = json.loads((tmp_path / "out" / "coco.json").read_text())
+    assert whole["categories"] == categories
+    assert [image["id"] for image in whole["images"]] == [70, 71, 72, 73]
+
+    def average_precision(detections):
+        with contextlib.redirect_stdout(io.StringIO()):
+            known = COCO(tmp_path / "truth.json")
+            scores = COCOeval(known, known.loadRes(detections), "bbox")
+            scores.evaluate()
+            scores.accumulate()
+            scores.summarize()
+        return scores.stats.tolist()
+
+    theirs = average_precision(results)
+    assert 0 < theirs[0] < 1
+    boxes = ("image_id", "category_id", "bbox", "score")
+    assert average_precision([{k: a[k] for k in boxes} for a in whole["annotations"]]) == theirs
+
+
+def batch_process(photos, out, *words):
+    """Start the command, which writes a line for each photo."""
+    code = "import sys; from sam_edge.cli import main; sys.exit(main(sys.argv[1:]))"
+    prompts = ["--prompts", str(photos / "boxes.csv"), "--resume", "--json-log", "-"]
+    return subprocess.Popen(
+        [sys.executable, "-c", code, "batch", str(photos), "-o", str(out), *prompts, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def after(process, count, action):
+    """Wait for some photos' lines, then do something to the process; return what is written."""
+    seen = []
+    with process:
+        for line in process.stdout:
+            seen.append(json.loads(line))
+            if seen[-1]["event"] == "photo" and len(seen) == 1 + count:
+                action()
+        process.stderr.read()
+    return seen, process.returncode
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its signals are others")
+def test_killed_and_stopped_and_resumed_it_is_as_if_nothing_had_been(tmp_path):
+    photos = draw_set(tmp_path / "photos", 24, bad=(3, 17))
+    expected = sam_edge.batch.run(
+        photos, tmp_path / "whole", prompts=photos / "boxes.csv", processes=1, threads=1
+    )
+    assert (expected.done, expected.failed) == (22, 2)
+    out = tmp_path / "out"
+    killed = batch_process(photos, out, "--processes", "1")
+    after(killed, 6, killed.kill)
+    assert not (out / "coco.json").exists()
+    done = len(list(out.rglob("*.done.json")))
+    assert 5 <= done < 22
+    for path in out.rglob("*.json"):
+        json.loads(path.read_text())  # whole, whatever there is
+    stopped = batch_process(photos, out, "--processes", "2")
+    seen, code = after(stopped, 9, lambda: stopped.send_signal(signal.SIGINT))
+    assert code == 1
+    assert seen[-1]["event"] == "end"
+    assert seen[-1]["stopped"]
+    assert seen[-1]["kept"] >= 5
+    assert len(list(out.rglob("*.done.json"))) >= 7
+    last = batch_process(photos, out, "--processes", "1", "--threads", "2")
+    seen, code = after(last, 99, None)
+    assert code == 1
+    assert seen[-1]["done"] + seen[-1]["kept"] == 22
+    ours = {name: data for name, data in tree(out).items() if not name.endswith("-partial")}
+    assert ours == tree(tmp_path / "whole")
+
+
+def children():
+    """The worker processes that this process has started."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parent = path.read_text().rpartition(")")[2].split()[1]
+            command = (path.parent / "cmdline").read_bytes()
+            if int(parent) == os.getpid() and b"sam_edge.batch.worker_process" in command:
+                found.append(int(path.parent.name))
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_worker_that_dies_is_replaced_and_its_photo_tried_once_more(tmp_path):
+    photos = draw_set(tmp_path / "photos", 4)
+    killed = 0
+    statuses = {}
+    batch = Batch(photos, tmp_path / "out", prompts=photos / "boxes.csv", processes=1)
+    for outcome in batch.iterate():
+        statuses[outcome.item.index] = (outcome.status, outcome.masks)
+        if killed == 0:
+            (child,) = children()
+            os.kill(child, signal.SIGKILL)
+            killed += 1
+    assert statuses == dict.fromkeys(range(4), ("done", 2))
+    assert not children()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_photo_that_two_workers_die_of_is_reported(tmp_path):
+    draw(tmp_path / "quick.png", 1)
+    draw(tmp_path / "slow.png", 2)
+    box = '{"box": [2, 2, 40, 40]}'
+    (tmp_path / "boxes.jsonl").write_text(
+        f'{{"image": "quick.png", "objects": [{box}]}}\n'
+        f'{{"image": "slow.png", "objects": [{", ".join([box] * 20_000)}]}}\n'
+    )
+    stop = False
+    outcomes = []
+
+    def kill_all():
+        while not stop:
+            for child in children():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGKILL)
+            stopped.wait(0.2)
+
+    stopped = threading.Event()
+    killer = threading.Thread(target=kill_all)
+    photos = [tmp_path / "quick.png", tmp_path / "slow.png"]
+    try:
+        for outcome in iterate(
+            photos, tmp_path / "out", prompts=tmp_path / "boxes.jsonl", processes=1
+        ):
+            outcomes.append(outcome)
+            if len(outcomes) == 1:
+                killer.start()
+    finally:
+        stop = True
+        stopped.set()
+        killer.join()
+    assert [outcome.status for outcome in outcomes] == ["done", "failed"]
+    assert "died of SIGKILL" in outcomes[1].error
+    assert [line["image"] for line in lines(tmp_path / "out" / "errors.jsonl")] == ["slow.png"]
+
+
+def test_a_loop_that_is_left_leaves_no_process(tmp_path, shots):
+    if sys.platform != "linux":
+        pytest.skip("looks into /proc")
+    for outcome in iterate(shots, tmp_path / "out", prompts=shots / "boxes.csv", processes=1):
+        assert outcome.status == "done"
+        break
+    assert not children()
+    assert list((tmp_path / "out").rglob("*.done.json"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"format": "voc"}, "format is one of"),
+        ({"engine": "slurm"}, "engine is one of local, ray"),
+        ({"processes": 0}, "processes must be"),
+        ({"generator": {"model": 1}}, "model is no knob"),
+        ({"generator": {"points_per_side": 0}}, "points_per_side"),
+        ({"prompts": "other.csv"}, "names none of the 6 photos"),
+        ({"model": "no-such-model"}, "no-such-model"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_written(
+    shots, tmp_path, monkeypatch, options, message
+):
+    monkeypatch.chdir(tmp_path)
+    Path("other.csv").write_text("image,x0,y0,x1,y1\nz.png,1,1,9,9\n")
+    with pytest.raises(SamEdgeError, match=message):
+        Batch(shots, tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_photos_are_not_written_over(tmp_path):
+    draw(tmp_path / "x.png", 0)
+    draw(tmp_path / "x-labels.png", 1)
+    with pytest.raises(ArgumentError, match="would be written over"):
+        Batch(tmp_path, tmp_path, format="png")

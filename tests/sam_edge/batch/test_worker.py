@@ -1,0 +1,131 @@
+"""One photo: the same files as ``everything`` writes, and what is kept of an earlier run."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+import sam_edge
+from sam_edge.batch.batches import Batch
+from sam_edge.batch.worker import Worker
+from sam_edge.cli import main
+from sam_edge.formats.write import FORMATS
+from tests.sam_edge.batch.conftest import draw, tree
+
+KNOBS = {"points_per_side": 2}
+
+
+def done(photos, out, **options):
+    """Do a batch in this process, and return the outcomes."""
+    batch = Batch(photos, out, **options)
+    worker = Worker(batch.settings)
+    return [worker(job) for job in batch.jobs()]
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_result_is_what_everything_writes(shots, tmp_path, kind):
+    photo = shots / "a" / "000.png"
+    ending = FORMATS[kind]
+    (outcome,) = done(photo, tmp_path / "batch", format=kind, prompts=shots / "boxes.csv")
+    assert (outcome.status, outcome.masks, outcome.error) == ("done", 2, None)
+    words = ["everything", str(photo), "--prompts", str(shots / "boxes.csv"), "--format", kind]
+    assert main([*words, "-o", f"{tmp_path / 'batch'}/everything{ending}"]) == 0
+    ours = (tmp_path / "batch" / f"000{ending}").read_bytes()
+    theirs = (tmp_path / "batch" / f"everything{ending}").read_bytes()
+    assert ours == theirs
+
+
+def test_without_prompts_everything_is_found_and_embeddings_are_the_models(shots, tmp_path):
+    photo = shots / "a" / "000.png"
+    (outcome,) = done(
+        photo,
+        tmp_path / "out",
+        format="sa1b",
+        generator={**KNOBS, "crop_n_layers": 1},
+        embeddings=tmp_path / "embeddings",
+    )
+    assert outcome.status == "done"
+    words = ["everything", str(photo), "--points-per-side", "2", "--crop-n-layers", "1"]
+    assert main([*words, "-o", str(tmp_path / "one.json")]) == 0
+    assert (tmp_path / "out" / "000-everything.json").read_text() == (
+        tmp_path / "one.json"
+    ).read_text()
+    found = sam_edge.ImageEmbedding.load(tmp_path / "embeddings" / "000.npz")
+    expected = sam_edge.load_model().encode_image(photo)
+    assert found.key == expected.key
+    np.testing.assert_array_equal(
+        found.features["image_embeddings"], expected.features["image_embeddings"]
+    )
+
+
+def test_what_is_done_and_right_is_kept_and_nothing_else(tmp_path):
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    for number in range(3):
+        draw(photos / f"{number}.png", number)
+    boxes = tmp_path / "boxes.csv"
+    rows = ["image,x0,y0,x1,y1\n", *(f"{number}.png,4,4,30,30\n" for number in range(3))]
+    boxes.write_text("".join(rows))
+    options = {"prompts": boxes, "embeddings": tmp_path / "embeddings", "resume": True}
+
+    def statuses(**changed):
+        return [outcome.status for outcome in done(photos, out, **options | changed)]
+
+    assert statuses() == ["done"] * 3
+    first = tree(out)
+    assert statuses() == ["kept"] * 3
+    (out / "0-everything.json").write_text("{}")  # damaged
+    (out / "1.done.json").unlink()
+    (tmp_path / "embeddings" / "2.npz").unlink()
+    assert statuses() == ["done"] * 3
+    assert tree(out) == first
+    draw(photos / "1.png", 9)  # another photo
+    assert statuses() == ["kept", "done", "kept"]
+    boxes.write_text("".join([*rows[:3], "2.png,4,4,31,30\n"]))  # another prompt
+    assert statuses() == ["kept", "kept", "done"]
+    moved = tmp_path / "moved.csv"
+    moved.write_bytes(boxes.read_bytes())
+    assert statuses(prompts=moved) == ["kept"] * 3
+    assert statuses(prompts=None, generator=KNOBS) == ["done"] * 3
+    assert statuses(prompts=None, generator={**KNOBS, "crop_n_layers": 0}) == ["kept"] * 3
+    assert statuses(prompts=None, generator={"points_per_side": 1}) == ["done"] * 3
+    (out / "0.done.json").write_text('{"format": 0}')
+    (out / "1.done.json").write_text("no JSON")
+    again = statuses(prompts=None, generator={"points_per_side": 1})
+    assert again == ["done", "done", "kept"]
+
+
+def test_a_photo_that_cannot_be_done_says_why(shots, tmp_path):
+    missing, pipe = tmp_path / "missing.png", tmp_path / "x.png"
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(pipe)
+    photos = [shots / "a" / "004.png", missing, pipe, shots / "b" / "001.png"]
+    outcomes = done(photos, tmp_path / "out", generator=KNOBS)
+    by_name = {outcome.item.path.name: outcome for outcome in outcomes}
+    assert by_name["001.png"].status == "done"
+    assert "No such file" in by_name["missing.png"].error
+    assert "004.png" in by_name["004.png"].error
+    if hasattr(os, "mkfifo"):
+        assert "no regular file" in by_name["x.png"].error
+    assert not any(outcome.fatal for outcome in outcomes)
+
+
+def test_a_full_disk_is_not_one_photos_fault(shots, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "000-everything.json").mkdir()  # nothing can be written there
+    (outcome,) = done(shots / "a" / "000.png", out, prompts=shots / "boxes.csv")
+    assert outcome.fatal
+    assert "000-everything.json cannot be written" in outcome.error
+
+
+def test_a_box_outside_of_the_photo_is_left_out_and_said_again(shots, tmp_path):
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text(
+        "image,x0,y0,x1,y1\n000.png,4,4,30,30\n000.png,400,4,430,30\n000.png,1,1,1,1\n"
+    )
+    for status in ("done", "kept"):
+        (outcome,) = done(shots / "a" / "000.png", tmp_path / "out", prompts=boxes, resume=True)
+        assert (outcome.status, outcome.masks, len(outcome.problems)) == (status, 1, 2)
+    record = json.loads((tmp_path / "out" / "000.done.json").read_text())
+    assert list(outcome.problems) == record["problems"]
