@@ -263,12 +263,13 @@ def test_the_next_step_depends_on_what_is_wrong(engines, step):
     assert told is None if step is None else step in told
 
 
-def test_memory_is_read_by_its_lines_name(monkeypatch):
+def test_memory_is_read_by_its_lines_name(tmp_path):
+    (tmp_path / "proc").mkdir()
     text = "MemTotal:  4000 kB\nMemAvailable:   1000 kB\nSwapTotal: 5 kB"
-    monkeypatch.setattr(doctor, "read_fact", lambda path: text * (path == "/proc/meminfo"))
-    assert doctor.memory_info("MemTotal") == 4000 * 1024
-    assert doctor.memory_info("MemAvailable") == 1000 * 1024
-    assert doctor.memory_info("MemFree") is None
+    (tmp_path / "proc" / "meminfo").write_text(text)
+    assert doctor.memory_info("MemTotal", tmp_path) == 4000 * 1024
+    assert doctor.memory_info("MemAvailable", tmp_path) == 1000 * 1024
+    assert doctor.memory_info("MemFree", tmp_path) is None
 
 
 def test_everything_says_how_many_masks_went_where(tmp_path, capsys):

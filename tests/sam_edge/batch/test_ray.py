@@ -1,0 +1,111 @@
+"""The same batch on Ray: the same files, whoever dies meanwhile."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sam_edge.batch
+from tests.sam_edge.batch.conftest import draw_set, tree
+
+pytest.importorskip("ray.data")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="its clusters are of Linux")
+
+ROOT = Path(__file__).parents[3]
+
+# In processes of their own: Ray's warnings are not ours, and what it starts ends with them.
+ALONE = """
+import json, sys
+import sam_edge.batch
+
+def main(photos, out, options):
+    outcomes = list(
+        sam_edge.batch.iterate(photos, out, prompts=f"{photos}/boxes.csv", engine="ray", **options)
+    )
+    print(json.dumps([outcome.status for outcome in outcomes]))
+
+main(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]))
+"""
+
+TWO_NODES = """
+import json, os, signal, sys
+from pathlib import Path
+import ray
+from ray.cluster_utils import Cluster
+import sam_edge.batch
+
+def processes(*words):
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = path.read_bytes()
+        except OSError:
+            continue
+        if any(word in command for word in words):
+            yield int(path.parent.name)
+
+def main(photos, out):
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    other = cluster.add_node(num_cpus=1)
+    ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
+    before = set(processes(b"sam_edge.batch.worker_process", b"ray::MapWorker"))
+    statuses = []
+    lost = []
+    for outcome in sam_edge.batch.iterate(
+        photos, out, prompts=f"{photos}/boxes.csv", engine="ray"
+    ):
+        statuses.append(outcome.status)
+        if len(statuses) == 4:
+            for pid in set(processes(b"sam_edge.batch.worker_process")) - before:
+                os.kill(pid, signal.SIGKILL)
+                lost.append("worker")
+                break
+        if len(statuses) == 10:
+            for pid in set(processes(b"ray::MapWorker")) - before:
+                os.kill(pid, signal.SIGKILL)
+                lost.append("actor")
+                break
+        if len(statuses) == 20:
+            cluster.remove_node(other, allow_graceful=False)
+            lost.append("machine")
+    print(json.dumps([statuses, lost]))
+    ray.shutdown()
+    cluster.shutdown()
+
+main(*sys.argv[1:])
+"""
+
+
+def run_script(code, *words, **variables):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, words)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=400,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_ray_on_this_machine_writes_what_one_process_does(shots, tmp_path):
+    statuses = run_script(ALONE, shots, tmp_path / "ray", json.dumps({"processes": 1}))
+    assert sorted(statuses) == ["done"] * 5 + ["failed"]
+    sam_edge.batch.run(shots, tmp_path / "one", prompts=shots / "boxes.csv", processes=1)
+    assert tree(tmp_path / "ray") == tree(tmp_path / "one")
+
+
+@pytest.mark.slow
+def test_a_cluster_that_loses_processes_and_a_machine_loses_no_photo(tmp_path):
+    photos = draw_set(tmp_path / "photos", 60, bad=(7, 33))
+    statuses, lost = run_script(TWO_NODES, photos, tmp_path / "ray")
+    assert lost == ["worker", "actor", "machine"]
+    # A worker may have died after it wrote: then its photo is kept.
+    assert sorted(statuses).count("failed") == 2
+    assert len(statuses) == 60
+    sam_edge.batch.run(photos, tmp_path / "one", prompts=photos / "boxes.csv", processes=1)
+    ours = {name: data for name, data in tree(tmp_path / "ray").items() if "-partial" not in name}
+    assert ours == tree(tmp_path / "one")
