@@ -17,10 +17,20 @@ from sam_edge.automatic import SamAutomaticMaskGenerator
 from sam_edge.batch.collected import COCO, ErrorLog, write_coco
 from sam_edge.batch.inputs import PhotoSet, photo_set
 from sam_edge.batch.places import is_remote, place_at
-from sam_edge.batch.values import DONE, FAILED, KEPT, Item, Job, Outcome, Settings, reason
+from sam_edge.batch.values import (
+    DONE,
+    FAILED,
+    KEPT,
+    BatchError,
+    Item,
+    Job,
+    Outcome,
+    Settings,
+    reason,
+)
 from sam_edge.batch.worker import RECORD, fingerprint_of
 from sam_edge.detections import DetectionError, PhotoPrompts, UnnamedPhotoError
-from sam_edge.errors import ArgumentError, SamEdgeError, UnwritableError
+from sam_edge.errors import ArgumentError, SamEdgeError
 from sam_edge.files import json_text
 from sam_edge.formats.write import FORMATS
 from sam_edge.formats.yolo import yolo_data
@@ -270,7 +280,7 @@ class Batch:
             log.add(outcome)
             yield outcome
         if fatal is not None:
-            raise UnwritableError(fatal.error or fatal.item.name)
+            raise BatchError(f"{fatal.error}; what was done stays, go on with --resume")
         log.close()
         looked_at = sum(counts.values())
         stopped = looked_at < len(self.photos.items)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import queue
 import signal
@@ -82,6 +83,8 @@ class _Process:
             [sys.executable, "-P", "-m", "sam_edge.batch.worker_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            # numpy's threads would be more than the cores, and each takes memory.
+            env={"OPENBLAS_NUM_THREADS": "1", **os.environ},
             **group,
         )
         error = self._ask((settings, share))

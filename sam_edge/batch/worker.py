@@ -16,7 +16,14 @@ from sam_edge.batch.places import place_at
 from sam_edge.batch.values import DONE, FAILED, KEPT, Item, Job, Outcome, Settings, reason
 from sam_edge.detections import PhotoPrompts, segment_boxes
 from sam_edge.embedding import ImageEmbedding
-from sam_edge.errors import ImageError, JsonFileError, UnwritableError
+from sam_edge.errors import (
+    ChecksumError,
+    EngineError,
+    ImageError,
+    JsonFileError,
+    ManifestError,
+    UnwritableError,
+)
 from sam_edge.files import json_text, parse_json
 from sam_edge.formats import coco_document, labelled, sa1b_document, yolo_text
 from sam_edge.formats.records import LabelledMask
@@ -58,6 +65,7 @@ class Worker:
             memory_ceiling_bytes=settings.memory_limit,
             **settings.generator,
         )
+        self._proved = False
         self._made_by = fingerprint_of(model.spec, model.engine, settings)
 
     def __call__(self, job: Job) -> Outcome:
@@ -71,9 +79,15 @@ class Worker:
                 FAILED,
                 problems=job.problems,
                 error=reason(error),
-                fatal=isinstance(error, UnwritableError),
+                fatal=self._is_fatal(error),
             )
+        self._proved |= outcome.status == DONE
         return replace(outcome, seconds=time.perf_counter() - start, peak_bytes=peak_rss())
+
+    def _is_fatal(self, error: Exception) -> bool:
+        """Whether the next photo would fail of the same: a full disk, or a model that never ran."""
+        broken = isinstance(error, EngineError | ChecksumError | ManifestError)
+        return isinstance(error, UnwritableError) or (broken and not self._proved)
 
     def _done(self, job: Job) -> Outcome:
         item = job.item

@@ -4,18 +4,21 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 import sam_edge.batch
-from sam_edge.batch import Batch, iterate
+from sam_edge.batch import Batch, BatchError, iterate
 from sam_edge.cli import main
 from sam_edge.errors import ArgumentError, SamEdgeError
 from tests.sam_edge.batch.conftest import SIZE, draw, draw_set, lines, tree
@@ -121,17 +124,17 @@ def after(process, count, action):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="its signals are others")
 def test_killed_and_stopped_and_resumed_it_is_as_if_nothing_had_been(tmp_path):
-    photos = draw_set(tmp_path / "photos", 24, bad=(3, 17))
+    photos = draw_set(tmp_path / "photos", 18, bad=(3, 13))
     expected = sam_edge.batch.run(
         photos, tmp_path / "whole", prompts=photos / "boxes.csv", processes=1, threads=1
     )
-    assert (expected.done, expected.failed) == (22, 2)
+    assert (expected.done, expected.failed) == (16, 2)
     out = tmp_path / "out"
     killed = batch_process(photos, out, "--processes", "1")
     after(killed, 6, killed.kill)
     assert not (out / "coco.json").exists()
     done = len(list(out.rglob("*.done.json")))
-    assert 5 <= done < 22
+    assert 5 <= done < 16
     for path in out.rglob("*.json"):
         json.loads(path.read_text())  # whole, whatever there is
     stopped = batch_process(photos, out, "--processes", "2")
@@ -144,7 +147,7 @@ def test_killed_and_stopped_and_resumed_it_is_as_if_nothing_had_been(tmp_path):
     last = batch_process(photos, out, "--processes", "1", "--threads", "2")
     seen, code = after(last, 99, None)
     assert code == 1
-    assert seen[-1]["done"] + seen[-1]["kept"] == 22
+    assert seen[-1]["done"] + seen[-1]["kept"] == 16
     ours = {name: data for name, data in tree(out).items() if not name.endswith("-partial")}
     assert ours == tree(tmp_path / "whole")
 
@@ -213,6 +216,45 @@ def test_a_photo_that_two_workers_die_of_is_reported(tmp_path):
     assert [outcome.status for outcome in outcomes] == ["done", "failed"]
     assert "died of SIGKILL" in outcomes[1].error
     assert [line["image"] for line in lines(tmp_path / "out" / "errors.jsonl")] == ["slow.png"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such limit")
+def test_a_photo_beyond_the_memory_limit_fails_alone(tmp_path):
+    photos = draw_set(tmp_path / "photos", 2)
+    Image.new("RGB", (9000, 9000), (3, 4, 5)).save(photos / "a" / "large.png")
+    (photos / "boxes.csv").write_text(
+        (photos / "boxes.csv").read_text() + "a/large.png,9,9,99,99,ball,1\n"
+    )
+    limit = 300 * 2**20
+    outcomes = {
+        outcome.item.name: outcome
+        for outcome in iterate(
+            photos,
+            tmp_path / "out",
+            prompts=photos / "boxes.csv",
+            processes=1,
+            memory_limit=limit,
+            runtime="onnxruntime",
+        )
+    }
+    assert outcomes["a/000"].status == outcomes["b/001"].status == "done"
+    assert "not enough memory" in outcomes["a/large"].error
+    assert max(outcome.peak_bytes for outcome in outcomes.values()) < limit
+
+
+def test_a_model_that_does_not_run_stops_the_batch_at_its_first_photo(shots, tmp_path):
+    bundle = tmp_path / "bundle"
+    shutil.copytree(files("sam_edge") / "assets" / "nano", bundle)
+    graph = bundle / "image_encoder.onnx"
+    data = bytearray(graph.read_bytes())
+    data[-1] ^= 1
+    graph.write_bytes(data)
+    with pytest.raises(BatchError, match="image_encoder"):
+        sam_edge.batch.run(
+            shots, tmp_path / "out", model=bundle, prompts=shots / "boxes.csv", processes=1
+        )
+    assert len(list((tmp_path / "out").rglob("*.done.json"))) == 0
 
 
 def test_a_loop_that_is_left_leaves_no_process(tmp_path, shots):
