@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scale
 from PIL import Image, ImageDraw
 
 import sam_edge
@@ -59,6 +60,8 @@ def main() -> None:
     arguments.out.write_text(text, encoding="utf-8")
     print(text)
     print(table(record))
+    if arguments.out == RESULT:
+        scale.main()  # docs/scale.md tells of it
 
 
 def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:

@@ -109,3 +109,10 @@ def test_a_cluster_that_loses_processes_and_a_machine_loses_no_photo(tmp_path):
     sam_edge.batch.run(photos, tmp_path / "one", prompts=photos / "boxes.csv", processes=1)
     ours = {name: data for name, data in tree(tmp_path / "ray").items() if "-partial" not in name}
     assert ours == tree(tmp_path / "one")
+
+
+def test_the_example_of_a_cluster_is_one_that_ray_takes():
+    yaml = pytest.importorskip("yaml")
+    util = pytest.importorskip("ray.autoscaler._private.util")
+    path = ROOT / "examples" / "ray_cluster.yaml"
+    util.validate_config(util.prepare_config(yaml.safe_load(path.read_text(encoding="utf-8"))))
