@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import Any
 
 from sam_edge.batch.places import Place
@@ -94,9 +97,12 @@ def write_coco(
         tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n") as annotations,
     ):
         file.write('{"info": {"description": "masks by sam-edge"}, "licenses": [], "images": [')
-        for position, item in enumerate(items):
-            document = _document(place, item, kind)
-            number = item.index + 1 if item.image_id is None else item.image_id
+        numbers = [item.image_id for item in items if isinstance(item.image_id, int)]
+        last = max(numbers, default=0)
+        for position, (item, document) in enumerate(_documents(place, items, kind)):
+            number = item.image_id
+            if number is None:
+                number = last + item.index + 1
             (image,) = document["images"]
             file.write(("" if position == 0 else ",\n") + _text({**image, "id": number}))
             mapped = {entry["id"]: known.number(entry) for entry in document["categories"]}
@@ -137,6 +143,24 @@ class _Categories:
             self._by_name[entry["name"]] = number
         found: int | str = self._by_name[entry["name"]]
         return found
+
+
+READ_AHEAD = 32
+"""Results that are read at once: an object store answers each after some time."""
+
+
+def _documents(place: Place, items: Sequence[Item], kind: str) -> Iterator[tuple[Item, Any]]:
+    """Yield photos with their masks as COCO has them, in order."""
+    with ThreadPoolExecutor(READ_AHEAD) as pool:
+        waiting = iter(items)
+        reading: deque[tuple[Item, Future[Any]]] = deque()
+        while True:
+            for item in islice(waiting, 2 * READ_AHEAD - len(reading)):
+                reading.append((item, pool.submit(_document, place, item, kind)))
+            if not reading:
+                return
+            item, future = reading.popleft()
+            yield item, future.result()
 
 
 def _document(place: Place, item: Item, kind: str) -> Any:  # noqa: ANN401 - JSON is anything

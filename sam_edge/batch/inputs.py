@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -97,6 +98,12 @@ def photo_set(
     if not seen:
         what = ", ".join(printable(os.fspath(source))[:60] for source in sources[:3]) or "nothing"
         raise ImageError(f"{what}: there are no photos ({', '.join(PHOTO_SUFFIXES)})")
+    ids = Counter(photo.image_id for photo in seen.values() if photo.image_id is not None)
+    if ids and ids.most_common(1)[0][1] > 1:
+        number = shown(ids.most_common(1)[0][0])
+        raise TruthError(
+            f"two photos have the number {number}; name one data set, or number its photos anew"
+        )
     if root is None or any(not path.startswith(os.path.join(root, "")) for path in seen):
         folders = {os.path.dirname(path) for path in seen}
         root = os.path.commonpath(folders) if len({_drive(path) for path in folders}) == 1 else ""

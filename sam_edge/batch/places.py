@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Protocol
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from sam_edge.errors import MissingDependencyError, UnwritableError
 from sam_edge.files import unwritable, written
@@ -49,6 +47,9 @@ def place_at(address: str) -> Place:
     if "://" not in address:
         return _Folder(Path(address))
     if address.startswith("file://"):
+        from urllib.parse import urlsplit
+        from urllib.request import url2pathname  # a tenth of a second of every command's start
+
         return _Folder(Path(url2pathname(urlsplit(address).path)))
     return _Remote(address)
 

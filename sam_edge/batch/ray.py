@@ -215,5 +215,5 @@ def _connected(address: str | None) -> Any:  # noqa: ANN401 - the module
             ) from error
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     return ray

@@ -10,12 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from sam_edge.batch import Batch, Outcome, Summary
-from sam_edge.batch.batches import ENGINES
-from sam_edge.batch.collected import COCO, ERRORS, entries_of
-from sam_edge.batch.inputs import DATASETS
 from sam_edge.cli.console import PhotoBar, duration, say, show
 from sam_edge.cli.flags import add_model_arguments, memory_size, model_named, whole_number
 from sam_edge.cli.frame import FAILED, Subparsers, add_command
@@ -24,6 +20,9 @@ from sam_edge.cli.targets import json_target, prepare
 from sam_edge.files import json_text
 from sam_edge.formats.write import FORMATS
 from sam_edge.prompt_files import PROMPTS_HELP
+
+if TYPE_CHECKING:
+    from sam_edge.batch import Outcome, Summary
 
 MOST_PROCESSES = 4096
 
@@ -80,7 +79,7 @@ def add_commands(subparsers: Subparsers) -> None:
     batch.add_argument(
         "--classes", type=Path, metavar="FILE", help="names of YOLO's classes (data.yaml)"
     )
-    batch.add_argument("--dataset", choices=DATASETS, help="what a folder is")
+    batch.add_argument("--dataset", metavar="KIND", help="of a folder: coco, sa1b or labelme")
     batch.add_argument("--images", type=Path, metavar="DIR", help="coco: the photos' folder")
     batch.add_argument("--format", choices=FORMATS, default="coco", help="default: coco")
     add_tolerance_argument(batch)
@@ -105,7 +104,9 @@ def add_commands(subparsers: Subparsers) -> None:
         metavar="SIZE",
         help="of all worker processes of a machine, such as 8GB (default: what is free)",
     )
-    where.add_argument("--engine", choices=ENGINES, default="local", help="default: local")
+    where.add_argument(
+        "--engine", default="local", metavar="NAME", help="local, which is the default, or ray"
+    )
     where.add_argument("--address", metavar="ADDRESS", help="of a Ray cluster; auto finds one")
     add_generator_arguments(batch)
     batch.set_defaults(run=run_batch)
@@ -113,6 +114,10 @@ def add_commands(subparsers: Subparsers) -> None:
 
 def run_batch(arguments: argparse.Namespace) -> int:
     """Do a batch as the command line says."""
+    # Here: other commands start without it.
+    from sam_edge.batch import Batch
+    from sam_edge.batch.collected import entries_of
+
     stop = threading.Event()
     prepare(json_target(arguments.json_log), [])
     batch = Batch(
@@ -223,6 +228,8 @@ def _summed(summary: Summary) -> dict[str, Any]:
 
 def _said(summary: Summary, out: str, prompts: Path | None) -> str:
     """Say what became of a batch."""
+    from sam_edge.batch.collected import COCO, ERRORS
+
     line = f"{summary.done} photos done"
     if summary.kept:
         line += f", {summary.kept} were"

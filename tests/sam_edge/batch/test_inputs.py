@@ -79,6 +79,15 @@ def test_sa1b_and_labelme_name_their_photos(folder):
     assert names(photo_set([folder], dataset="labelme")) == [("cup", "cup.jpg", None)]
 
 
+def test_two_data_sets_that_number_alike_are_told_apart(folder):
+    for name in ("cup.jpg", "a/cup.png"):
+        image = {"id": 3, "file_name": name.rpartition("/")[2]}
+        path = (folder / name).with_suffix(".json")
+        path.write_text(json.dumps({"images": [image], "annotations": []}))
+    with pytest.raises(TruthError, match="two photos have the number 3"):
+        photo_set([folder / "cup.json", folder / "a" / "cup.json"])
+
+
 @pytest.mark.parametrize(
     ("sources", "dataset", "error", "message"),
     [
