@@ -38,11 +38,13 @@ class Detection:
         box: the prompt.
         label: its category's name.
         coco: what the detector's file says of it, to be written out again; None if none does.
+        score: how sure the detector is; None if it does not say.
     """
 
     box: Box
     label: str = "object"
     coco: CocoBox | None = None
+    score: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -225,7 +227,7 @@ class DetectionFile:
             score=score,
         )
         label = "object" if category is None else category["name"]
-        return Detection(Box(x, y, x + width, y + height), label, coco)
+        return Detection(Box(x, y, x + width, y + height), label, coco, score)
 
     def _check_size(
         self, image: Mapping[str, Any], photo: Path, size: tuple[int, int] | None
@@ -305,6 +307,7 @@ def segment_boxes(
             crop_box=[0, 0, width, height],
             label=inside[index].label,
             coco=inside[index].coco,
+            box_score=inside[index].score,
         )
     return [masks[index] for index in range(len(inside))]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from sam_edge.cache import cache_directory
 from sam_edge.errors import JsonFileError
 from sam_edge.files import json_text, read_json, write_text
-from sam_edge.spec import ModelSpec
+from sam_edge.spec import BundleSpec
 from sam_edge_runtimes import ENGINES
 
 logger = logging.getLogger("sam_edge")
@@ -23,13 +23,13 @@ logger = logging.getLogger("sam_edge")
 FILE_NAME = "fastest_engine.json"
 
 
-def fastest_engine(spec: ModelSpec) -> str | None:
+def fastest_engine(spec: BundleSpec) -> str | None:
     """Return the engine that was measured fastest here, or None if that is not known."""
     engine = _known().get(_key(spec))
     return engine if engine in ENGINES else None
 
 
-def remember_fastest(spec: ModelSpec, seconds: Mapping[str, float]) -> str:
+def remember_fastest(spec: BundleSpec, seconds: Mapping[str, float]) -> str:
     """Remember which engine was faster for a bundle on this machine.
 
     Args:
@@ -59,7 +59,7 @@ def _path() -> Path:
     return cache_directory() / FILE_NAME
 
 
-def _key(spec: ModelSpec) -> str:
+def _key(spec: BundleSpec) -> str:
     return f"{spec.source.sha256}-{spec.precision}-{spec.image.frame}"
 
 

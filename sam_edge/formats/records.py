@@ -43,6 +43,7 @@ class LabelledMask:
         crop_box: XYWH of the part of the photo it was found in.
         label: what it shows.
         coco: what the file of a detector says of its box; None if it came from points.
+        box_score: how sure a detector is of its box; None if none was.
     """
 
     rle: Rle
@@ -52,6 +53,7 @@ class LabelledMask:
     crop_box: list[int]
     label: str = "object"
     coco: CocoBox | None = None
+    box_score: float | None = None
 
     @property
     def size(self) -> tuple[int, int]:
