@@ -308,6 +308,7 @@ def segment_boxes(
             label=inside[index].label,
             coco=inside[index].coco,
             box_score=inside[index].score,
+            prompt=inside[index].box,
         )
     return [masks[index] for index in range(len(inside))]
 

@@ -32,6 +32,8 @@ examples:
     sam-edge export sam_vit_b_01ec64.pth -o vit_b_512 --image-size 512
   only what is in the photo, a third less work for 3:2, where its masks are as good:
     sam-edge export sam_vit_b_01ec64.pth -o vit_b_photo --frame photo
+  what finds the boxes of words, from its folder on Hugging Face's hub:
+    sam-edge export owlvit-base-patch32 -o words --precision fp16
   the official ONNX notebook's decoder:
     sam-edge export sam_vit_b_01ec64.pth -o vit_b_official --decoder official
 
@@ -70,8 +72,8 @@ def add_commands(subparsers: Subparsers) -> None:
         "--min-iou",
         type=float,
         metavar="X",
-        help="mean mask IoU with PyTorch that must be reached (int8 and photo frames: 0.98); 0 "
-        "turns the gate off",
+        help="mean IoU with PyTorch's masks that must be reached (int8, photo frames: 0.98), of a "
+        "detector of words with its boxes (int8: 0.9); 0 turns the gate off",
     )
     add_int8_arguments(export)
     export.add_argument("--decoder", default="native", choices=DECODERS)
@@ -207,7 +209,6 @@ def run_export(arguments: argparse.Namespace) -> int:
 OF_MASKS = {
     "variant": ("auto", "--variant"),
     "image_size": (None, "--image-size"),
-    "min_iou": (None, "--min-iou"),
     "decoder": ("native", "--decoder"),
     "frame": ("square", "--frame"),
     "recipe": (None, "--recipe"),
@@ -232,6 +233,7 @@ def _export_grounder(arguments: argparse.Namespace, kind: str) -> int:
         verify=not arguments.no_verify,
         images=arguments.images,
         engines=arguments.engine,
+        min_iou=arguments.min_iou,
         allow_slow=arguments.allow_slow,
         random_weights=arguments.random_weights,
         force=arguments.force,

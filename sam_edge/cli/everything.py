@@ -22,11 +22,13 @@ from sam_edge.cli.flags import (
 from sam_edge.cli.frame import FAILED, CommandLineError, Subparsers, add_command
 from sam_edge.cli.segment import banner_of
 from sam_edge.cli.targets import files_for, is_folder, prepare
+from sam_edge.cli.words import add_word_arguments, finder_from
 from sam_edge.detections import DetectionError, DetectionFile, segment_boxes
 from sam_edge.formats import (
     draw_everything,
     labelled,
 )
+from sam_edge.formats.records import LabelledMask
 from sam_edge.formats.write import FORMATS, PICTURES, save_picture, write_masks
 from sam_edge.model import Model
 from sam_edge.photos import Photo, distinct_labels, photos_of
@@ -43,6 +45,8 @@ examples:
     sam-edge everything photo.jpg --coarse-first -o photo.json
   masks for the boxes of a detector, instead of a grid:
     sam-edge everything photo.jpg --prompts detections.json --format coco -o masks.json
+  what words name, each phrase a category:
+    sam-edge everything photo.jpg --text "a mug" --text "a plate" --format coco -o masks.json
   a folder of photos, a file each:
     sam-edge everything photos/ --format coco -o masks/
 
@@ -74,6 +78,7 @@ def add_commands(subparsers: Subparsers) -> None:
     everything.add_argument(
         "--prompts", type=Path, metavar="JSON", help="a detector's boxes, as COCO JSON"
     )
+    add_word_arguments(everything)
     everything.add_argument(
         "--tolerance",
         type=_not_negative,
@@ -134,6 +139,9 @@ def run_everything(arguments: argparse.Namespace) -> int:
     photos = photos_of(arguments.images)
     outputs = _Outputs.of(arguments, photos)
     failures = Failures()
+    finder = finder_from(arguments)
+    if finder is not None and arguments.prompts is not None:
+        raise CommandLineError("--prompts names the boxes; leave out --text and --detector")
     detections = None
     if arguments.prompts is not None:
         detections = DetectionFile.read(arguments.prompts, skip=failures.skip())
@@ -144,7 +152,15 @@ def run_everything(arguments: argparse.Namespace) -> int:
     def segment(index: int, photo: Photo) -> None:
         image = photo.read(stretch=arguments.stretch)
         size = (image.shape[0], image.shape[1])
-        if detections is not None:
+        masks: list[LabelledMask] = []
+        if finder is not None:
+            found = finder.find(image)
+            if found:
+                embedding = model.encode_image(image)
+                masks = finder.masks(model, embedding, found, arguments.memory_limit)
+            else:
+                say(f"{photo.name}: {finder.nothing}")
+        elif detections is not None:
             skip = failures.skip(photo)
             boxes = detections.of(photo.path or Path(photo.name), size, skip=skip)
             masks = segment_boxes(
@@ -169,7 +185,8 @@ def run_everything(arguments: argparse.Namespace) -> int:
             say(f"{path}  {len(masks)} masks")
         if outputs.overlays:
             path = outputs.overlays[index]
-            save_picture(draw_everything(image, masks, banner=banner_of(model.spec)), path)
+            banner = banner_of(model.spec) or (finder.banner if finder else "")
+            save_picture(draw_everything(image, masks, banner=banner), path)
             say(f"{path}")
 
     for_each_photo(photos, segment, failures, DetectionError)

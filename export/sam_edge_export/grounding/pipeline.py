@@ -44,6 +44,7 @@ def export_grounder(
     verify: bool = True,
     images: Path | None = None,
     engines: Sequence[str] | None = None,
+    min_iou: float | None = None,
     allow_slow: bool = False,
     random_weights: bool = False,
     force: bool = False,
@@ -60,6 +61,8 @@ def export_grounder(
         verify: compare boxes and scores with PyTorch's.
         images: photos to verify on; None takes those in the box.
         engines: which to verify on, and which ``int8`` is for; None takes every installed one.
+        min_iou: what the mean IoU with PyTorch's boxes must reach, instead of the precision's own
+            limits; 0 accepts anything.
         allow_slow: keep ``int8`` whatever its speed.
         random_weights: brand the bundle: its boxes mean nothing.
         force: replace a bundle that is already there.
@@ -103,7 +106,7 @@ def export_grounder(
         results: list[GroundingFidelity] = []
         if truth is not None:
             results = measure(partial, truth, chosen, progress)
-            refuse_misses(results)
+            refuse_misses(results, min_iou)
             entries = tuple(result.record() for result in results)
             write_grounding_manifest(partial, replace(spec, fidelity=entries))
         install(work, place, force)
