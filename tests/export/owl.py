@@ -51,14 +51,14 @@ SENTENCES = (
 """What the vocabulary is learned from."""
 
 
-def owl_directory(kind, path, *, tiny=True, seed=0):
+TINY = {"text_config": TINY_TEXT, "vision_config": TINY_VISION, "projection_dim": 32}
+FULL = {"owlvit": {}, "owlv2": {"vision_config": {"image_size": 960}}}
+"""What differs from the configuration's defaults, which are those of the published B models."""
+
+
+def owl_directory(kind, path, sizes, seed=0):
     """Write a directory as the hub has them, and return the model that it holds."""
     config_class, model_class = KINDS[kind]
-    sizes = {}
-    if tiny:
-        sizes = {"text_config": TINY_TEXT, "vision_config": TINY_VISION, "projection_dim": 32}
-    elif kind == "owlv2":
-        sizes = {"vision_config": {"image_size": 960}}
     torch.manual_seed(seed)
     model = model_class(config_class(**sizes)).eval()
     with torch.no_grad():
@@ -103,3 +103,24 @@ def write_vocabulary(path):
     path.joinpath("special_tokens_map.json").write_text(json.dumps({"pad_token": "!"}))
     lines = ["#version: 0.2", *(" ".join(merge) for merge in merges), ""]
     path.joinpath("merges.txt").write_text("\n".join(lines), encoding="utf-8")
+
+
+SMALLEST = {
+    "text_config": {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "vocab_size": 640,
+    },
+    "vision_config": {
+        "hidden_size": 24,
+        "intermediate_size": 48,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "image_size": 64,
+        "patch_size": 16,
+    },
+    "projection_dim": 16,
+}
+"""Of the bundle in ``tests/sam_edge/grounding``, which is there for machines without torch."""

@@ -4,6 +4,7 @@ import json
 import random
 import warnings
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,6 +31,8 @@ for package in ("transformers", "tokenizers", "scipy"):
         pytest.skip(f"{package} not installed", allow_module_level=True)
 
 import owl  # noqa: E402
+
+STORED_BUNDLE = Path(__file__).parents[1] / "sam_edge" / "grounding" / "bundle"
 
 PHRASES = ["a cat", "the red mug", "people walking in the street"]
 SIZES = [(300, 200), (90, 400), (128, 128), (50, 41), (700, 701)]
@@ -78,7 +81,7 @@ def tiny(request, tmp_path_factory):
     """A directory of random weights, its bundle and its oracle."""
     directory = tmp_path_factory.mktemp("hub") / f"tiny-{request.param}"
     directory.mkdir()
-    model = owl.owl_directory(request.param, directory)
+    model = owl.owl_directory(request.param, directory, owl.TINY)
     bundle = tmp_path_factory.mktemp("bundles") / request.param
     export_grounder(directory, bundle, verify=False, random_weights=True)
     return directory, bundle, Oracle(request.param, directory, model)
@@ -185,3 +188,24 @@ def test_an_export_proves_itself_and_says_so(tiny, tmp_path, precision, capsys):
     described = capsys.readouterr().out
     assert "16 tokens" in described
     assert "random weights: its boxes mean nothing" in described
+
+
+def test_the_bundle_for_machines_without_torch_is_what_the_exporter_makes(tmp_path):
+    """Made by this very export with ``random_weights``; only the tools' versions may differ."""
+    directory = tmp_path / "smallest-owlv2"
+    directory.mkdir()
+    owl.owl_directory("owlv2", directory, owl.SMALLEST)
+    export_grounder(directory, tmp_path / "bundle", verify=False, random_weights=True)
+    made, kept = (
+        load_grounder(bundle, cache=False) for bundle in (tmp_path / "bundle", STORED_BUNDLE)
+    )
+    image = textured(60, 100)
+    np.testing.assert_allclose(
+        match(made.encode_image(image), made.encode_phrases(PHRASES)),
+        match(kept.encode_image(image), kept.encode_phrases(PHRASES)),
+        atol=1e-5,
+    )
+    for name in ("image", "opset", "tokenizer", "threshold"):
+        assert getattr(made.spec, name) == getattr(kept.spec, name)
+    shapes = [[(g.role, g.inputs, g.outputs) for g in found.spec.graphs] for found in (made, kept)]
+    assert shapes[0] == shapes[1]
