@@ -81,9 +81,23 @@ def resolve_grounder(grounder: str | PathLike[str]) -> Path:
     for wanted in (precision,) if precision else PRECISIONS:
         if (bundle := kept_grounder(name, wanted)) is not None:
             return bundle
-    raise ModelNotFoundError(
-        f"{text} is not here yet; get it with: sam-edge models pull {name} --export "
-        f"{precision or 'fp32'}"
+    raise ModelNotFoundError(f"{text} is not here yet; {how_to_make(name, precision or 'fp32')}")
+
+
+def how_to_make(name: str, precision: str) -> str:
+    """Say in one line how a named grounder's bundle comes to where its name finds it.
+
+    Nobody has published the size and the sha256 of its files where we could read them, so that
+    nothing could be checked that we fetched.
+    """
+    try:
+        place = str(grounder_path(name, precision))
+    except CacheError:
+        place = f"{name}-{precision}"
+    words = "" if precision == "fp32" else f" --precision {precision}"
+    return (
+        f"fetch the folder {named_grounders()[name].page} (with git lfs), and make a bundle of it, "
+        f"which needs pip install 'sam-edge[export,text]': sam-edge export {name} -o {place}{words}"
     )
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 import sam_edge
 from sam_edge.cli.frame import main
-from sam_edge.gates import installed_engines
+from sam_edge.gates import FidelityError, installed_engines
 from sam_edge.grounding.grounder import match
 from sam_edge.grounding.manifest import read_grounding_spec
 from sam_edge.grounding.masks import segment_text
@@ -209,3 +209,36 @@ def test_the_bundle_for_machines_without_torch_is_what_the_exporter_makes(tmp_pa
         assert getattr(made.spec, name) == getattr(kept.spec, name)
     shapes = [[(g.role, g.inputs, g.outputs) for g in found.spec.graphs] for found in (made, kept)]
     assert shapes[0] == shapes[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["owlvit", "owlv2"])
+def test_full_size_agrees_with_transformers_from_the_photo_on(kind, tmp_path):
+    """The published B models' sizes, of random weights: 577 and 3601 tokens."""
+    directory = tmp_path / kind
+    directory.mkdir()
+    model = owl.owl_directory(kind, directory, owl.FULL[kind])
+    oracle = Oracle(kind, directory, model)
+    export_grounder(directory, tmp_path / "bundle", verify=False, random_weights=True)
+    image = read_image(photos_in(None)[1])
+    for engine in installed_engines():
+        assert_agrees(
+            oracle, load_grounder(tmp_path / "bundle", engine, cache=False), image, PHRASES
+        )
+
+
+@pytest.mark.slow
+def test_integers_are_proved_by_boxes_and_by_speed(tmp_path):
+    """Boxes of random weights answer to every rounding; what is asked here is that both are asked."""
+    directory = tmp_path / "owlvit"
+    directory.mkdir()
+    owl.owl_directory("owlvit", directory, owl.FULL["owlvit"])
+    output = tmp_path / "bundle"
+    with pytest.raises(FidelityError, match="box_iou_mean"):
+        export_grounder(directory, output, precision="int8", min_iou=0.999, engines=["onnxruntime"])
+    assert not output.exists()
+    export_grounder(directory, output, precision="int8", min_iou=0.5)
+    spec = read_grounding_spec(output)
+    for engine in installed_engines():
+        assert spec.graph("image_tower", engine).precision == "int8"
+        assert spec.quantization["engines"][engine]["speedup_over_fp32"] > 1

@@ -1,6 +1,7 @@
 """``segment`` and ``everything`` with ``--text``, end to end: the box's model, a real grounder."""
 
 import json
+import shutil
 import sys
 from importlib.metadata import EntryPoint
 
@@ -152,3 +153,23 @@ def test_without_tokenizers_one_line_says_what_to_install(photo, monkeypatch, ca
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     assert main(["segment", photo, "--text", "a cat", *WORDS]) == 1
     assert "pip install 'sam-edge[text]'" in capsys.readouterr().err
+
+
+def test_named_grounders_are_listed_and_one_line_says_how_to_get_them(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("SAM_EDGE_CACHE", str(tmp_path))
+    assert main(["models", "list", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    row = rows["owlv2-base-patch16-ensemble"]
+    assert (row["licence"], row["bundles"]) == ("Apache-2.0", [])
+    assert row["url"] == "https://huggingface.co/google/owlv2-base-patch16-ensemble"
+    assert main(["models", "pull", "owlvit-base-patch32"]) == 1
+    said = capsys.readouterr().err
+    assert "https://huggingface.co/google/owlvit-base-patch32" in said
+    assert f"-o {tmp_path}/bundles/owlvit-base-patch32-fp32" in said
+    shutil.copytree(BUNDLE, tmp_path / "bundles" / "owlvit-base-patch32-fp32")
+    assert main(["models", "path", "owlvit-base-patch32"]) == 0
+    assert capsys.readouterr().out.strip().endswith("owlvit-base-patch32-fp32")
+    assert main(["models", "list"]) == 0
+    assert "boxes of words, the fast one" in capsys.readouterr().out
