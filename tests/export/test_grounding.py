@@ -229,7 +229,7 @@ def test_full_size_agrees_with_transformers_from_the_photo_on(kind, tmp_path):
 
 @pytest.mark.slow
 def test_integers_are_proved_by_boxes_and_by_speed(tmp_path):
-    """Boxes of random weights answer to every rounding; what is asked here is that both are asked."""
+    """Boxes of random weights answer to every rounding: what is tested is that both are asked."""
     directory = tmp_path / "owlvit"
     directory.mkdir()
     owl.owl_directory("owlvit", directory, owl.FULL["owlvit"])
