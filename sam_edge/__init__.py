@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from sam_edge.automatic import SamAutomaticMaskGenerator
     from sam_edge.embedding import ImageEmbedding
     from sam_edge.errors import SamEdgeError
+    from sam_edge.grounding.grounder import Grounder
+    from sam_edge.grounding.masks import segment_text
+    from sam_edge.grounding.opening import load_grounder
     from sam_edge.loading import load_model
     from sam_edge.model import Model
     from sam_edge.predictor import SamPredictor
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Box",
+    "Grounder",
     "ImageEmbedding",
     "Model",
     "PointLabel",
@@ -45,13 +49,16 @@ __all__ = [
     "SamPredictor",
     "Segmentation",
     "Segmenter",
+    "load_grounder",
     "load_model",
     "sam_model_registry",
+    "segment_text",
 ]
 
 
 _HOMES = {
     "Box": "prompts",
+    "Grounder": "grounding.grounder",
     "ImageEmbedding": "embedding",
     "Model": "model",
     "PointLabel": "prompts",
@@ -61,8 +68,10 @@ _HOMES = {
     "SamPredictor": "predictor",
     "Segmentation": "segmenter",
     "Segmenter": "segmenter",
+    "load_grounder": "grounding.opening",
     "load_model": "loading",
     "sam_model_registry": "registry",
+    "segment_text": "grounding.masks",
 }
 
 _MODULES = (

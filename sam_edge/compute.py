@@ -14,7 +14,7 @@ from typing import Any
 
 from sam_edge.engine_choice import Way, measured_seconds
 from sam_edge.errors import ArgumentError
-from sam_edge.spec import ModelSpec
+from sam_edge.spec import BundleSpec
 from sam_edge_runtimes import ENGINES, FLOAT32, FORMATS, choose_engine, formats_of
 from sam_edge_runtimes.formats import refuse_emulation
 
@@ -58,7 +58,7 @@ def format_name(formats: Mapping[str, str]) -> str:
     return next((name for name in formats.values() if name != FLOAT32), FLOAT32)
 
 
-def formats_by_role(spec: ModelSpec, engine: str, name: str) -> dict[str, str]:
+def formats_by_role(spec: BundleSpec, engine: str, name: str) -> dict[str, str]:
     """Return what each graph of a bundle is computed in when a format is asked for.
 
     Where the bundle was measured in that format, this is the way that passed; else all of it.
@@ -74,7 +74,7 @@ def formats_by_role(spec: ModelSpec, engine: str, name: str) -> dict[str, str]:
     return {graph.role: name for graph in spec.graphs}
 
 
-def settle(spec: ModelSpec, runtime: str, compute: str, memory: str) -> tuple[str, Compute]:
+def settle(spec: BundleSpec, runtime: str, compute: str, memory: str) -> tuple[str, Compute]:
     """Turn what the caller asked for into an installed engine and a format for each graph.
 
     Args:
@@ -121,14 +121,14 @@ def passes(entry: Mapping[str, Any]) -> bool:
     return bool(mean and low and mean >= LEAST_IOU and low >= LEAST_IOU_P05)
 
 
-def _measured(spec: ModelSpec, engine: str, name: str) -> Mapping[str, Any] | None:
+def _measured(spec: BundleSpec, engine: str, name: str) -> Mapping[str, Any] | None:
     for entry in spec.fidelity:
         if entry["engine"] == engine and format_name(entry.get("compute", {})) == name:
             return entry
     return None
 
 
-def _allowed(spec: ModelSpec, engine: str, seconds: Mapping[Way, float]) -> list[Way]:
+def _allowed(spec: BundleSpec, engine: str, seconds: Mapping[Way, float]) -> list[Way]:
     """List the ways that ``auto`` may take on an engine, of those that are faster."""
     ways = [(engine, FLOAT32)]
     for name in formats_of(engine)[1:]:
@@ -138,7 +138,7 @@ def _allowed(spec: ModelSpec, engine: str, seconds: Mapping[Way, float]) -> list
     return ways
 
 
-def _asked(spec: ModelSpec, engine: str, name: str) -> str:
+def _asked(spec: BundleSpec, engine: str, name: str) -> str:
     """Say what is known of a format that was asked for."""
     entry = _measured(spec, engine, name)
     if name == FLOAT32 or (entry is not None and passes(entry)):
@@ -148,7 +148,7 @@ def _asked(spec: ModelSpec, engine: str, name: str) -> str:
 
 
 def _reason(
-    spec: ModelSpec, engines: Sequence[str], taken: Way, seconds: Mapping[Way, float]
+    spec: BundleSpec, engines: Sequence[str], taken: Way, seconds: Mapping[Way, float]
 ) -> str:
     """Say why ``auto`` takes a way, and what it would need to take another one."""
     engine, name = taken

@@ -38,6 +38,7 @@ class Detection:
         coco: what the file says of it, to be written out again; None if none does.
         points: ``(x, y)`` of each point of the prompt.
         point_labels: one a point: 1 on the object, 0 not on it.
+        score: how sure the detector is; None if it does not say.
     """
 
     box: Box | None
@@ -45,6 +46,7 @@ class Detection:
     coco: CocoBox | None = None
     points: tuple[tuple[float, float], ...] = ()
     point_labels: tuple[int, ...] = ()
+    score: float | None = None
 
     @property
     def prompt(self) -> Prompt:
@@ -163,5 +165,7 @@ def segment_boxes(
                 crop_box=[0, 0, width, height],
                 label=detection.label,
                 coco=detection.coco,
+                box_score=detection.score,
+                prompt=detection.box,
             )
     return [masks[index] for index in range(len(inside))]

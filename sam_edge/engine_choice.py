@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 from sam_edge.cache import cache_directory
 from sam_edge.errors import JsonFileError
 from sam_edge.files import json_text, read_json, write_text
-from sam_edge.spec import ModelSpec
+from sam_edge.spec import BundleSpec
 
 logger = logging.getLogger("sam_edge")
 
@@ -26,7 +26,7 @@ Way: TypeAlias = tuple[str, str]
 """An engine and the format that it computes in."""
 
 
-def measured_seconds(spec: ModelSpec) -> dict[Way, float]:
+def measured_seconds(spec: BundleSpec) -> dict[Way, float]:
     """Return what a photo with one prompt took here, in seconds, by engine and format."""
     engines = _known().get(_key(spec))
     if not isinstance(engines, dict):
@@ -40,7 +40,7 @@ def measured_seconds(spec: ModelSpec) -> dict[Way, float]:
     }
 
 
-def remember_seconds(spec: ModelSpec, seconds: Mapping[Way, float]) -> None:
+def remember_seconds(spec: BundleSpec, seconds: Mapping[Way, float]) -> None:
     """Remember what a bundle took on this machine, in place of what was known of it.
 
     Args:
@@ -63,7 +63,7 @@ def _path() -> Path:
     return cache_directory() / FILE_NAME
 
 
-def _key(spec: ModelSpec) -> str:
+def _key(spec: BundleSpec) -> str:
     return f"{spec.source.sha256}-{spec.precision}-{spec.image.size}-{spec.image.frame}"
 
 

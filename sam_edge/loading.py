@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -13,7 +13,7 @@ from sam_edge.bundle import checked_digest, read_spec
 from sam_edge.compute import EXACT, Compute, settle
 from sam_edge.errors import ArgumentError, ManifestError
 from sam_edge.model import Model
-from sam_edge.spec import IMAGE_ENCODER, ROLES, ModelSpec
+from sam_edge.spec import IMAGE_ENCODER, ROLES, BundleSpec, GraphFile, ModelSpec
 from sam_edge_runtimes import (
     FLOAT32,
     DeferredSession,
@@ -90,10 +90,7 @@ def load_model(
     """
     from sam_edge.zoo import resolve
 
-    if memory not in ("normal", "low"):
-        raise ArgumentError(f"memory is 'normal' or 'low', got {memory!r}")
-    if threads is not None and threads < 1:
-        raise ArgumentError(f"threads must be at least 1, got {threads}")
+    check_arguments(memory, threads)
     directory = resolve(model).absolute()
     spec = read_spec(directory)
     engine, settled = settle(spec, runtime, compute, memory)
@@ -129,7 +126,7 @@ def open_model(
             f"{directory} has the {spec.decoder} decoder, which is for clients of the official "
             "ONNX notebook; export the checkpoint with --decoder native"
         )
-    _check_products(spec)
+    check_products(spec)
     logger.info("%s runs on %s in %s: %s", directory, engine, compute.name, compute.reason)
 
     sessions = {}
@@ -180,16 +177,55 @@ def graph_opener(
         ChecksumError: by what is returned, at its first call, if the graph's bytes are not those
             that the manifest promises.
     """
-    from sam_edge.cache import compiled_directory
-
-    graph = spec.graph(role, engine)
-    opening = OPENINGS.get(role, Opening())
-    digest: list[str] = []
     # encode_image takes one photo at a time: a batch fixed at 1 lets the engine plan its memory.
     # With the grid's size known, it folds the decoder's positional encoding into a constant.
     grid, mask = spec.embedding_size, spec.low_res_size
     fixed = {"batch": 1, "grid_height": grid, "grid_width": grid}
     fixed |= {"mask_height": mask, "mask_width": mask}
+    opening = OPENINGS.get(role, Opening())
+    if spec.image.frame != "photo":
+        opening = replace(opening, per_photo=None)
+    return file_opener(
+        directory,
+        spec.graph(role, engine),
+        engine,
+        threads,
+        opening=opening,
+        fixed=fixed,
+        compute=compute,
+        shrink=shrink,
+        cache=cache,
+    )
+
+
+def file_opener(
+    directory: Path,
+    graph: GraphFile,
+    engine: str,
+    threads: int | None,
+    *,
+    opening: Opening,
+    fixed: Mapping[str, int],
+    compute: str = FLOAT32,
+    shrink: bool = False,
+    cache: bool = True,
+) -> Callable[[], Session]:
+    """Return what opens one graph file, once its bytes are the promised; see ``graph_opener``.
+
+    Args:
+        directory: the bundle's.
+        graph: the file.
+        engine: an installed one.
+        threads: how many one run may use; None leaves it to the engine.
+        opening: how.
+        fixed: sizes of dynamic dimensions, by name.
+        compute: the format of its products.
+        shrink: give the engine's working memory back after each run.
+        cache: as in ``load_model``.
+    """
+    from sam_edge.cache import compiled_directory
+
+    digest: list[str] = []
 
     def opened(sizes: Mapping[str, int]) -> Session:
         if not digest:  # once, as low memory opens the encoder for every photo
@@ -206,13 +242,25 @@ def graph_opener(
             cache=compiled_directory(digest[0]) if cache else None,
         )
 
-    if opening.per_photo is not None and spec.image.frame == "photo":
+    if opening.per_photo is not None:
         tensor, dimensions = opening.per_photo
         return lambda: ShapedSession(opened, tensor, dimensions)
     return lambda: opened({})
 
 
-def _check_products(spec: ModelSpec) -> None:
+def check_arguments(memory: str, threads: int | None) -> None:
+    """Refuse what no model can be opened with.
+
+    Raises:
+        ArgumentError: naming it.
+    """
+    if memory not in ("normal", "low"):
+        raise ArgumentError(f"memory is 'normal' or 'low', got {memory!r}")
+    if threads is not None and threads < 1:
+        raise ArgumentError(f"threads must be at least 1, got {threads}")
+
+
+def check_products(spec: BundleSpec) -> None:
     """Refuse 8-bit products on a processor that would saturate in them."""
     bits = (spec.quantization or {}).get("weight_bits", 0)
     if bits == 8 and saturates_here():

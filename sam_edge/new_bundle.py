@@ -10,7 +10,7 @@ from sam_edge._version import __version__
 from sam_edge.bundle import MANIFEST_NAME, manifest_text
 from sam_edge.checkpoints import source_sha256
 from sam_edge.files import write_text
-from sam_edge.spec import ImageSpec, ModelSpec, Source
+from sam_edge.spec import BundleSpec, ImageSpec, ModelSpec, Source
 from sam_edge.text import printable
 from sam_edge.zoo.table import NamedModel
 
@@ -56,11 +56,11 @@ def new_spec(
     )
 
 
-def provenance(spec: ModelSpec) -> dict[str, str]:
+def provenance(spec: BundleSpec) -> dict[str, str]:
     """Return what goes into every graph's metadata."""
     return {
         "variant": spec.variant,
-        "image_size": str(spec.image_size),
+        "image_size": str(spec.image.size),
         "source": spec.source.file,
         "source_sha256": spec.source.sha256,
         **{f"exporter {name}": version for name, version in spec.exporter.items()},

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from sam_edge.errors import ManifestError
 
@@ -245,28 +245,108 @@ class ModelSpec:
 
     def runs_on(self, engine: str) -> bool:
         """Whether every graph of the bundle has a file for an engine."""
-        roles = {graph.role for graph in self.graphs}
-        served = {g.role for g in self.graphs if not g.engines or engine in g.engines}
-        return roles == served
+        return run_on(self.graphs, engine)
 
     def graph(self, role: str, engine: str) -> GraphFile:
-        """Return the graph for a role: the engine's own file where there is one.
+        """Return the graph for a role; see ``graph_for``."""
+        return graph_for(self.graphs, role, engine)
 
-        Raises:
-            ManifestError: if the bundle has no graph for that role and engine.
-        """
-        candidates = [graph for graph in self.graphs if graph.role == role]
-        for graph in candidates:
-            if engine in graph.engines:
-                return graph
-        for graph in candidates:
-            if not graph.engines:
-                return graph
-        others = sorted({name for graph in candidates for name in graph.engines})
-        raise ManifestError(
-            f"the bundle's {role} is not for {engine}, only for {', '.join(others) or 'nothing'}; "
-            "choose that runtime, or export with --precision fp16"
-        )
+
+IMAGE_TOWER = "image_tower"
+TEXT_TOWER = "text_tower"
+
+STRETCH_BICUBIC, PAD_SQUARE = GROUNDING_RESIZES = ("stretch_bicubic", "pad_square")
+"""How a detector of words takes a photo: stretched to the square, or padded to one and shrunk."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizerFile:
+    """What turns phrases into a text tower's input.
+
+    Attributes:
+        file: a ``tokenizer.json`` of the library ``tokenizers``, in the bundle's directory.
+        sha256: of the file.
+        size_bytes: of the file.
+        length: tokens that a phrase has room for, its beginning and end among them; what is
+            shorter is filled up with token 0.
+    """
+
+    file: str
+    sha256: str
+    size_bytes: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class GroundingSpec:
+    """What the manifest of a grounding bundle says: one that finds the boxes of words in a photo.
+
+    Attributes:
+        variant: ``owlvit`` or ``owlv2``.
+        image: how a photo becomes the image tower's input; ``resize`` is one of
+            ``GROUNDING_RESIZES``.
+        precision: the precision that was asked for at export.
+        opset: ONNX opset of the graphs.
+        graphs: every graph file of the bundle.
+        source: the checkpoint.
+        exporter: versions of what wrote the bundle.
+        tokenizer: what turns phrases into tokens.
+        threshold: boxes with a lower score are dropped where the caller does not say.
+        quantization: as in ``ModelSpec``.
+        notes: what a user should know.
+        fidelity: one entry per engine measured; see ``docs/bundle.md``.
+    """
+
+    variant: str
+    image: ImageSpec
+    precision: str
+    opset: int
+    graphs: tuple[GraphFile, ...]
+    source: Source
+    exporter: Mapping[str, str]
+    tokenizer: TokenizerFile
+    threshold: float = 0.1
+    quantization: Mapping[str, Any] | None = None
+    notes: tuple[str, ...] = ()
+    fidelity: tuple[Mapping[str, Any], ...] = ()
+
+    def runs_on(self, engine: str) -> bool:
+        """Whether every graph of the bundle has a file for an engine."""
+        return run_on(self.graphs, engine)
+
+    def graph(self, role: str, engine: str) -> GraphFile:
+        """Return the graph for a role; see ``graph_for``."""
+        return graph_for(self.graphs, role, engine)
+
+
+BundleSpec: TypeAlias = ModelSpec | GroundingSpec
+"""What the manifest of any bundle says."""
+
+
+def run_on(graphs: Sequence[GraphFile], engine: str) -> bool:
+    """Whether every role has a graph for an engine."""
+    roles = {graph.role for graph in graphs}
+    return roles == {g.role for g in graphs if not g.engines or engine in g.engines}
+
+
+def graph_for(graphs: Sequence[GraphFile], role: str, engine: str) -> GraphFile:
+    """Return the graph for a role: the engine's own file where there is one.
+
+    Raises:
+        ManifestError: if there is none for that role and engine.
+    """
+    candidates = [graph for graph in graphs if graph.role == role]
+    for graph in candidates:
+        if engine in graph.engines:
+            return graph
+    for graph in candidates:
+        if not graph.engines:
+            return graph
+    others = sorted({name for graph in candidates for name in graph.engines})
+    raise ManifestError(
+        f"the bundle's {role} is not for {engine}, only for {', '.join(others) or 'nothing'}; "
+        "choose that runtime, or export with --precision fp16"
+    )
 
 
 _DOCTEST_SPEC = ModelSpec(

@@ -32,6 +32,8 @@ examples:
     sam-edge export sam_vit_b_01ec64.pth -o vit_b_512 --image-size 512
   only what is in the photo, a third less work for 3:2, where its masks are as good:
     sam-edge export sam_vit_b_01ec64.pth -o vit_b_photo --frame photo
+  what finds the boxes of words, from its folder on Hugging Face's hub:
+    sam-edge export owlvit-base-patch32 -o words --precision fp16
   the official ONNX notebook's decoder:
     sam-edge export sam_vit_b_01ec64.pth -o vit_b_official --decoder official
 
@@ -70,8 +72,8 @@ def add_commands(subparsers: Subparsers) -> None:
         "--min-iou",
         type=float,
         metavar="X",
-        help="mean mask IoU with PyTorch that must be reached (int8 and photo frames: 0.98); 0 "
-        "turns the gate off",
+        help="mean IoU with PyTorch's masks that must be reached (int8, photo frames: 0.98), of a "
+        "detector of words with its boxes (int8: 0.9); 0 turns the gate off",
     )
     add_int8_arguments(export)
     export.add_argument("--decoder", default="native", choices=DECODERS)
@@ -191,8 +193,12 @@ def run_export(arguments: argparse.Namespace) -> int:
     """Export as the command line says; without torch, fill the exporter's templates."""
     if missing := _missing_package():
         return _fill(arguments, missing)
+    from sam_edge_export.grounding.load import kind_of
     from sam_edge_export.pipeline import export_bundle
     from sam_edge_export.quantize.gate import Int8
+
+    if kind := kind_of(arguments.checkpoint):
+        return _export_grounder(arguments, kind)
 
     results = export_bundle(
         **_wishes(arguments),
@@ -201,6 +207,47 @@ def run_export(arguments: argparse.Namespace) -> int:
         int8=Int8(arguments.recipe, arguments.target, arguments.calibration, arguments.allow_slow),
     )
     return _show_written(arguments.output, results)
+
+
+OF_MASKS = {
+    "variant": ("auto", "--variant"),
+    "image_size": (None, "--image-size"),
+    "decoder": ("native", "--decoder"),
+    "frame": ("square", "--frame"),
+    "recipe": (None, "--recipe"),
+    "calibration": (None, "--calibration"),
+    "target": ("here", "--target"),
+}
+"""What a detector of words cannot be asked: argument -> its default, and its flag."""
+
+
+def _export_grounder(arguments: argparse.Namespace, kind: str) -> int:
+    from sam_edge.grounding.manifest import read_grounding_spec
+    from sam_edge_export.grounding.pipeline import export_grounder
+    from sam_edge_export.grounding.proof import table
+
+    for name, (default, flag) in OF_MASKS.items():
+        if getattr(arguments, name) != default:
+            raise ArgumentError(f"{flag} is for models of masks; {arguments.checkpoint} is {kind}")
+    results = export_grounder(
+        arguments.checkpoint,
+        arguments.output,
+        precision=arguments.precision,
+        verify=not arguments.no_verify,
+        images=arguments.images,
+        engines=arguments.engine,
+        min_iou=arguments.min_iou,
+        allow_slow=arguments.allow_slow,
+        random_weights=arguments.random_weights,
+        force=arguments.force,
+        progress=status,
+    )
+    if results:
+        show(table(results))
+    for note in read_grounding_spec(arguments.output).notes:
+        say(f"note: {note}")
+    show(f"{arguments.output} is written; look at it with: sam-edge info {arguments.output}")
+    return 0
 
 
 TRACED = {

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from sam_edge.new_bundle import decoder_precision, new_spec, provenance
-from sam_edge.spec import PROMPT_ENCODER_MASK_DECODER, GraphFile, ModelSpec
+from sam_edge.spec import PROMPT_ENCODER_MASK_DECODER, GraphFile, GroundingSpec, ModelSpec
 from sam_edge.zoo.table import named_models
 from sam_edge_export import trace
 from sam_edge_export.modules.sam import Sam
 from sam_edge_runtimes.graph_file import sha256_file
+
+Spec = TypeVar("Spec", ModelSpec, GroundingSpec)
 
 
 def blank(sam: Sam, checkpoint: Path, precision: str, decoder: str) -> ModelSpec:
@@ -39,13 +42,13 @@ def with_graph(
 
 
 def added(
-    spec: ModelSpec,
+    spec: Spec,
     path: Path,
     role: str,
     engines: tuple[str, ...],
     precision: str,
     external: tuple[str, ...] = (),
-) -> ModelSpec:
+) -> Spec:
     """Return the spec with a file that was written, in place of an earlier one of its name."""
     inputs, outputs = trace.tensor_infos(path)
     entry = GraphFile(
@@ -59,5 +62,7 @@ def added(
         inputs=inputs,
         outputs=outputs,
     )
-    others = tuple(graph for graph in spec.graphs if graph.file != entry.file)
+    others: tuple[GraphFile, ...] = tuple(
+        graph for graph in spec.graphs if graph.file != entry.file
+    )
     return replace(spec, graphs=(*others, entry))

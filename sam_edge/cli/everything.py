@@ -22,11 +22,13 @@ from sam_edge.cli.knobs import add_generator_arguments, add_tolerance_argument, 
 from sam_edge.cli.large import segment_large
 from sam_edge.cli.segment import banner_of
 from sam_edge.cli.targets import files_for, is_folder, prepare
+from sam_edge.cli.words import add_word_arguments, finder_from
 from sam_edge.detections import DetectionError, segment_boxes
 from sam_edge.formats import (
     draw_everything,
     labelled,
 )
+from sam_edge.formats.records import LabelledMask
 from sam_edge.formats.write import FORMATS, PICTURES, save_picture, write_masks
 from sam_edge.model import Model
 from sam_edge.photos import Photo, distinct_labels, photos_of
@@ -49,6 +51,8 @@ examples:
   a map or a slide of any size, tile by tile, as polygons in the map's coordinates:
     sam-edge everything ortho.tif --tile 1024 --overlap 128 -o ortho.geojson
     sam-edge everything photos/ --prompts runs/detect/predict/labels/ -o masks/    # YOLO's
+  what words name, each phrase a category:
+    sam-edge everything photo.jpg --text "a mug" --text "a plate" --format coco -o masks.json
   a folder of photos, a file each:
     sam-edge everything photos/ --format coco -o masks/
 
@@ -81,6 +85,7 @@ def add_commands(subparsers: Subparsers) -> None:
     everything.add_argument(
         "--classes", type=Path, metavar="FILE", help="names of YOLO's classes (data.yaml)"
     )
+    add_word_arguments(everything)
     add_tolerance_argument(everything)
     tiles = everything.add_argument_group("pictures larger than the model sees well")
     tiles.add_argument(
@@ -105,6 +110,9 @@ def run_everything(arguments: argparse.Namespace) -> int:
     _check_tiles(arguments)
     outputs = _Outputs.of(arguments, photos)
     failures = Failures()
+    finder = finder_from(arguments)
+    if finder is not None and arguments.prompts is not None:
+        raise CommandLineError("--prompts names the boxes; leave out --text and --detector")
     detections = None
     if arguments.prompts is not None:
         detections = read_prompt_file(
@@ -124,7 +132,15 @@ def run_everything(arguments: argparse.Namespace) -> int:
             return
         image = photo.read(stretch=arguments.stretch)
         size = (image.shape[0], image.shape[1])
-        if detections is not None:
+        masks: list[LabelledMask] = []
+        if finder is not None:
+            found = finder.find(image)
+            if found:
+                embedding = model.encode_image(image)
+                masks = finder.masks(model, embedding, found, arguments.memory_limit)
+            else:
+                say(f"{photo.name}: {finder.nothing}")
+        elif detections is not None:
             skip = failures.skip(photo)
             prompts = detections.prompts_of(photo.path or Path(photo.name), skip=skip)
             boxes = prompts.at(size, photo.file_name)
@@ -153,7 +169,8 @@ def run_everything(arguments: argparse.Namespace) -> int:
             say(f"{path}  {len(masks)} masks")
         if outputs.overlays:
             path = outputs.overlays[index]
-            save_picture(draw_everything(image, masks, banner=banner_of(model.spec)), path)
+            banner = banner_of(model.spec) or (finder.banner if finder else "")
+            save_picture(draw_everything(image, masks, banner=banner), path)
             say(f"{path}")
 
     for_each_photo(photos, segment, failures, DetectionError)

@@ -7,10 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sam_edge.bundle import check_hashes, manifest_text, read_spec
+from sam_edge.bundle import GROUNDING, check_hashes, kind_of, manifest_text, read_spec
 from sam_edge.cli.console import show
 from sam_edge.cli.frame import Subparsers, add_command
-from sam_edge.spec import ModelSpec
+from sam_edge.grounding.manifest import (
+    check_grounding_hashes,
+    grounding_manifest_text,
+    read_grounding_spec,
+)
+from sam_edge.spec import BundleSpec, GroundingSpec, ModelSpec
+from sam_edge.zoo.grounders import resolve_grounder, split_grounder_name
 
 
 def add_commands(subparsers: Subparsers) -> None:
@@ -34,11 +40,22 @@ def run_info(arguments: argparse.Namespace) -> int:
     """Print what a bundle is."""
     from sam_edge.zoo import resolve
 
-    directory = resolve(arguments.model)
-    spec = read_spec(directory)
-    if arguments.check:
-        check_hashes(directory, spec)
-    show(manifest_text(spec) if arguments.json else describe(directory, spec))
+    if arguments.model is not None and split_grounder_name(arguments.model)[0]:
+        directory = resolve_grounder(arguments.model)
+    else:
+        directory = resolve(arguments.model)
+    if kind_of(directory) == GROUNDING:
+        grounding = read_grounding_spec(directory)
+        text = grounding_manifest_text(grounding) if arguments.json else ""
+        text = text or describe_grounding(directory, grounding)
+        if arguments.check:
+            check_grounding_hashes(directory, grounding)
+    else:
+        spec = read_spec(directory)
+        text = manifest_text(spec) if arguments.json else describe(directory, spec)
+        if arguments.check:
+            check_hashes(directory, spec)
+    show(text)
     if arguments.check and not arguments.json:
         show("every file has the sha256 that the manifest says")
     return 0
@@ -46,16 +63,36 @@ def run_info(arguments: argparse.Namespace) -> int:
 
 def describe(directory: Path, spec: ModelSpec) -> str:
     """Return a bundle's manifest as a text for people."""
+    return _described(
+        directory,
+        spec,
+        f"{spec.variant}, {spec.image_size} px, {spec.image.frame} frame, "
+        f"{spec.precision}, {spec.decoder} decoder, opset {spec.opset}",
+        "masks",
+    )
+
+
+def describe_grounding(directory: Path, spec: GroundingSpec) -> str:
+    """Return a grounding bundle's manifest as a text for people."""
+    return _described(
+        directory,
+        spec,
+        f"{spec.variant}, boxes of words, {spec.image.size} px, {spec.precision}, phrases of up to "
+        f"{spec.tokenizer.length} tokens, opset {spec.opset}",
+        "boxes",
+    )
+
+
+def _described(directory: Path, spec: BundleSpec, model: str, answers: str) -> str:
     lines = [
         f"{directory}",
-        f"  model      {spec.variant}, {spec.image_size} px, {spec.image.frame} frame, "
-        f"{spec.precision}, {spec.decoder} decoder, opset {spec.opset}",
+        f"  model      {model}",
         f"  source     {spec.source.file}, sha256 {spec.source.sha256[:12]}..., "
         f"licence {spec.source.licence}",
         f"  exporter   {', '.join(f'{name} {value}' for name, value in spec.exporter.items())}",
     ]
     if spec.source.random:
-        lines.append("  note       random weights: its masks mean nothing")
+        lines.append(f"  note       random weights: its {answers} mean nothing")
     lines += [f"  note       {note}" for note in spec.notes]
     for graph in spec.graphs:
         engines = ", ".join(graph.engines) or "any engine"
@@ -90,8 +127,8 @@ def _quantization(recipe: Mapping[str, Any]) -> list[str]:
         if calibration:
             ranges = f"ranges from {calibration['count']} photos ({calibration['photos']})"
         lines.append(
-            f"{recipe['weight_bits']}-bit weights, {ranges}, "
-            f"masks held to a mean IoU of {recipe['min_iou']}"
+            f"{recipe['weight_bits']}-bit weights, {ranges}"
+            + (f", masks held to a mean IoU of {recipe['min_iou']}" if recipe["min_iou"] else "")
         )
     return lines
 

@@ -13,6 +13,14 @@ from sam_edge.files import json_text
 from sam_edge.spec import PRECISIONS
 from sam_edge.zoo import named_model, resolve
 from sam_edge.zoo.cache import bundle_path, kept_bundle, kept_checkpoint
+from sam_edge.zoo.grounders import (
+    NamedGrounder,
+    how_to_make,
+    kept_grounder,
+    named_grounders,
+    resolve_grounder,
+    split_grounder_name,
+)
 from sam_edge.zoo.table import BOXED, NamedModel, named_models
 
 EXAMPLES = """\
@@ -89,13 +97,14 @@ def add_commands(subparsers: Subparsers) -> None:
 def run_list(arguments: argparse.Namespace) -> int:
     """Print the table."""
     rows = [_row(model) for model in named_models().values()]
+    rows += [_grounder_row(grounder) for grounder in named_grounders().values()]
     if arguments.json:
         show(json_text(rows, indent=2))
         return 0
     for row in rows:
         size = f"{row['bytes'] / 1e6:,.0f} MB" if row["bytes"] else "-"
         here = row["bundles"] + (["checkpoint"] if row["checkpoint"] else [])
-        columns = f"{row['name']:<11} {size:>9}  {row['licence']:<11} {row['title']:<53}"
+        columns = f"{row['name']:<27} {size:>9}  {row['licence']:<11} {row['title']:<53}"
         show(f"{columns} {', '.join(here) or 'not here'}")
     return 0
 
@@ -116,6 +125,22 @@ def _row(model: NamedModel) -> dict[str, Any]:
     }
 
 
+def _grounder_row(grounder: NamedGrounder) -> dict[str, Any]:
+    name = grounder.name
+    return {
+        "name": name,
+        "title": grounder.title,
+        "licence": grounder.licence,
+        "url": grounder.page,
+        "bytes": None,
+        "sha256": None,
+        "checkpoint": None,
+        "bundles": [
+            precision for precision in PRECISIONS if kept_grounder(name, precision) is not None
+        ],
+    }
+
+
 def _bundles(name: str) -> list[str]:
     """Name a model's bundles as ``-m`` takes them, without the model's name."""
     from sam_edge.filling.template import sizes  # with lzma, which no other command needs
@@ -131,6 +156,8 @@ def _bundles(name: str) -> list[str]:
 def run_pull(arguments: argparse.Namespace) -> int:
     """Fetch, and make a bundle."""
     name, precision = arguments.name, arguments.precision
+    if name in named_grounders():
+        raise ModelNotFoundError(how_to_make(name, arguments.export or precision or "fp32"))
     if named_model(name).checkpoint is None:
         say(f"{name} comes with the package: {resolve(name)}")
         return 0
@@ -159,6 +186,9 @@ def _export(name: str, precision: str) -> int:
 
 def run_path(arguments: argparse.Namespace) -> int:
     """Print where it is."""
+    if split_grounder_name(arguments.name)[0] is not None and not arguments.checkpoint:
+        show(f"{resolve_grounder(arguments.name)}")
+        return 0
     if not arguments.checkpoint:
         show(f"{resolve(arguments.name)}")
         return 0

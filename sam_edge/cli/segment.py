@@ -16,6 +16,7 @@ from sam_edge.cli.failures import Failures, for_each_photo
 from sam_edge.cli.flags import add_model_arguments, add_photo_arguments, load_from
 from sam_edge.cli.frame import FAILED, CommandLineError, Subparsers, add_command
 from sam_edge.cli.targets import files_for, json_target, prepare, write_json
+from sam_edge.cli.words import add_word_arguments, finder_from
 from sam_edge.embedding import ImageEmbedding
 from sam_edge.errors import PromptError
 from sam_edge.files import written
@@ -45,6 +46,8 @@ examples:
     sam-edge segment photo.jpg --box 10,10,90,90 --box 120,10,200,80 -o masks/
   three candidates for an ambiguous click:
     sam-edge segment photo.jpg --point 500,375 --multimask -o candidates/
+  what words name, each object with its phrase and score, but no cups:
+    sam-edge segment photo.jpg --text "the red mug" --text plate --not cup -o masks/
   several photos, one JSON with masks (COCO RLE) and scores:
     sam-edge segment *.jpg --box 60,20,420,380 --json out.json
 
@@ -66,8 +69,8 @@ def add_commands(subparsers: Subparsers) -> None:
     segment = add_command(
         subparsers,
         "segment",
-        "segment what points, boxes or a mask show in a photo",
-        description="Segment what points, boxes or a mask show in one or more photos.",
+        "segment what points, boxes, a mask or words show in a photo",
+        description="Segment what points, boxes, a mask or words show in one or more photos.",
         examples=SEGMENT_EXAMPLES,
     )
     add_photo_arguments(segment)
@@ -77,6 +80,7 @@ def add_commands(subparsers: Subparsers) -> None:
     segment.add_argument(
         "--mask", type=Path, metavar="PNG", help="a rough mask, as large as the photo; white is in"
     )
+    add_word_arguments(segment)
     segment.add_argument("--multimask", action="store_true", help="write all three candidates")
     segment.add_argument("-o", "--output", metavar="PNG", help="mask, or a folder")
     segment.add_argument("--overlay", metavar="PNG", help="picture to look at, or a folder")
@@ -94,6 +98,10 @@ class _Found:
 
 def run_segment(arguments: argparse.Namespace) -> int:
     """Segment photos as the command line says."""
+    if (finder := finder_from(arguments)) is not None:
+        from sam_edge.cli.segment_words import run_words
+
+        return run_words(arguments, finder)
     prompts = _prompts(arguments)
     photos = photos_of(arguments.images)
     outputs = _Outputs.of(arguments, photos, prompts)
@@ -222,12 +230,13 @@ def _decode(
             start = number * len(candidates)
             targets = files[start : start + len(candidates)]
             for target, (mask, score) in zip(targets, candidates, strict=True):
-                _write_mask(target, mask)
+                write_mask(target, mask)
                 say(f"{target}  score {score:.3f}  {np.count_nonzero(mask)} pixels")
     return found
 
 
-def _write_mask(path: Path, mask: Mask) -> None:
+def write_mask(path: Path, mask: Mask) -> None:
+    """Write one mask as a picture."""
     with written(path) as partial:
         mask_picture(mask).save(partial, format="PNG")
 
@@ -314,7 +323,7 @@ def _prompts(arguments: argparse.Namespace) -> list[Prompt]:
         return [Prompt.of(box=box) for box in boxes]
     if not points and not boxes and mask is None:
         raise CommandLineError(
-            "there is no prompt: give --point X,Y or --box X0,Y0,X1,Y1 or --mask PNG; "
+            "there is no prompt: give --point X,Y or --box X0,Y0,X1,Y1 or --mask PNG or --text; "
             "for everything in the photo: sam-edge everything"
         )
     return [Prompt.of(points, labels, boxes[0] if boxes else None, mask)]

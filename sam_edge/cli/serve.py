@@ -16,8 +16,10 @@ from sam_edge.cli.console import say, show
 from sam_edge.cli.flags import add_model_arguments, load_from, memory_size, whole_number
 from sam_edge.cli.frame import CommandLineError, Subparsers, add_command
 from sam_edge.errors import MissingDependencyError
+from sam_edge.grounding.opening import load_grounder
 from sam_edge.server.options import CACHE_BYTES, MAX_PIXELS, MAX_UPLOAD, TIMEOUT_S, Options
 from sam_edge.zoo import resolve
+from sam_edge.zoo.grounders import DEFAULT_GROUNDER
 
 PORT = 8765
 LEAST_TOKEN = 16
@@ -28,6 +30,8 @@ examples:
     sam-edge serve photos/
   a better model than the one in the box:
     sam-edge serve photos/ -m vit_b
+  with words, too (see docs/text.md for the bundle):
+    sam-edge serve photos/ --grounder owlvit-base-patch32
   the HTTP API for other programs, on any free port (the address is printed):
     sam-edge serve photos/ --no-browser --port 0
   for other machines, too; they need the token that is printed:
@@ -53,6 +57,12 @@ def add_commands(subparsers: Subparsers) -> None:
         "images", nargs="*", metavar="PHOTO|FOLDER", help="what is served; photos can be sent, too"
     )
     add_model_arguments(serve)
+    serve.add_argument(
+        "--grounder",
+        metavar="BUNDLE",
+        help="finds what words name: a grounding bundle's folder, or a name such as "
+        f"{DEFAULT_GROUNDER} (default: none)",
+    )
     serve.add_argument("--port", type=whole_number(0, 65535), default=PORT, metavar="N")
     serve.add_argument(
         "--host", default="127.0.0.1", help="address to listen on (default: this machine alone)"
@@ -118,10 +128,15 @@ def run_serve(arguments: argparse.Namespace) -> int:
         timeout_s=arguments.timeout,
     )
     model = load_from(arguments)
+    grounder = None
+    if arguments.grounder is not None:
+        grounder = load_grounder(
+            arguments.grounder, arguments.runtime, arguments.threads, arguments.memory
+        )
     directory = resolve(arguments.model).absolute()
     choice = Choice(directory, arguments.threads, arguments.memory)
     level = "debug" if arguments.debug else "error"
-    server = run.server(model, choice, arguments.images, options, level)
+    server = run.server(model, choice, arguments.images, options, level, grounder=grounder)
     listening = run.open_socket(options)
     address = run.address_of(listening, options) + ("" if token is None else f"#token={token}")
     show(address)

@@ -25,7 +25,8 @@ def coco_document(
     ``image_id``, its category, its own ``id``, its ``score`` and its ``bbox``, so that COCO's
     evaluation of the boxes gives what it gives for the detector. Other masks have the box of their
     pixels, XYWH with the last column and row as pycocotools' ``toBbox`` has it, and are scored by
-    ``predicted_iou``; numbers that they need are those that no other mask has.
+    ``box_score``, or ``predicted_iou`` where no detector was; numbers that they need are those that
+    no other mask has.
 
     Args:
         masks: of one photo; their labels become the categories.
@@ -45,7 +46,7 @@ def coco_document(
     annotations = []
     for mask in masks:
         x0, y0, x1, y1 = mask.box
-        number, score = None, None
+        number, score = None, mask.box_score
         bbox: list[float] = [x0, y0, x1 - x0 + 1, y1 - y0 + 1] if mask.area else [0, 0, 0, 0]
         if mask.coco is not None:
             number, score = mask.coco.annotation_id, mask.coco.score

@@ -11,6 +11,7 @@ import numpy as np
 from sam_edge.automatic import MaskRecord
 from sam_edge.masks import Rle, area, encode_rle, from_coco_rle, rle_to_box
 from sam_edge.masks.spans import Spans, rle_to_spans
+from sam_edge.prompts import Box
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +45,8 @@ class LabelledMask:
         crop_box: XYWH of the part of the photo it was found in.
         label: what it shows.
         coco: what the file of a detector says of its box; None if it came from points.
+        box_score: how sure a detector is of its box; None if none was.
+        prompt: the box that it is the mask of; None if it came from points.
     """
 
     rle: Rle
@@ -53,6 +56,8 @@ class LabelledMask:
     crop_box: list[int]
     label: str = "object"
     coco: CocoBox | None = None
+    box_score: float | None = None
+    prompt: Box | None = None
 
     @property
     def size(self) -> tuple[int, int]:

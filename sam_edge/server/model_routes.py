@@ -1,4 +1,4 @@
-"""What the model does: encode, decode, find everything."""
+"""What the model does: encode, decode, find everything, find what words name."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from sam_edge.server.photo_routes import described, keep_upload
 from sam_edge.server.refusals import BadRequestError, NotFoundError
 from sam_edge.server.requests import client_of, json_of, photo_named, service_of
 from sam_edge.server.service import Service
+from sam_edge.server.words import FIELDS
 from sam_edge.spec import PROMPT_ENCODER_MASK_DECODER, GraphFile
 from sam_edge.text import shown
 
@@ -36,7 +37,7 @@ AT_ONCE = 8
 
 
 async def list_models(request: Request) -> Response:
-    """The model that is served, and what a decoder elsewhere must know."""
+    """The model that is served, what a decoder elsewhere must know, and what finds words."""
     service = service_of(request)
     spec, graph = service.model.spec, decoder_graph(service)
     image, masks = spec.image, spec.masks
@@ -80,7 +81,7 @@ async def list_models(request: Request) -> Response:
         "decoder": decoder,
         "notes": list(spec.notes),
     }
-    return json_answer({"models": [model]})
+    return json_answer({"models": [model], "grounder": service.words.record()})
 
 
 async def show_decoder(request: Request) -> Response:
@@ -224,6 +225,21 @@ async def decode_batch(request: Request) -> Response:
         return await asyncio.to_thread(json_bytes, {"results": ordered})
 
     return Response(await while_there(request, work()), media_type="application/json")
+
+
+async def find_words(request: Request) -> Response:
+    """What words name in a photo."""
+    service, client = service_of(request), client_of(request)
+    content = await json_of(request, ("photo", *FIELDS))
+    question = service.words.question(content)
+    photo = await photo_named(request, content.get("photo"))
+    target = await service.encoder.target(photo, None)
+
+    async def work(emit: Emit) -> dict[str, Any]:
+        async with asyncio.timeout(service.options.timeout_s):
+            return await service.words.find(target, question, client, emit)
+
+    return await long_answer(request, work)
 
 
 async def find_everything(request: Request) -> Response:

@@ -199,6 +199,28 @@ ENDPOINTS: Sequence[Endpoint] = (
         refusals=(408, 409, 413, 415, 422, 503),
     ),
     Endpoint(
+        "POST",
+        "/v1/text",
+        model_routes.find_words,
+        "A mask an object, or events.",
+        types=(JSON, EVENTS),
+        body=_object(
+            {
+                "photo": TEXT,
+                "phrases": _list(TEXT),
+                "exclude": _or_null(_list(TEXT)),
+                "threshold": _or_null(NUMBER),
+                "top_k": _or_null(WHOLE),
+                "nms_iou": _or_null(NUMBER),
+                "best_phrase": TRUTH,
+                "duplicate_iou": _or_null(NUMBER),
+            },
+            "photo",
+            "phrases",
+        ),
+        refusals=(408, 409, 413, 415, 422, 503),
+    ),
+    Endpoint(
         "GET",
         "/v1/photos/{id}/annotations",
         photo_routes.load_annotations,

@@ -13,6 +13,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sam_edge.errors import SamEdgeError
+from sam_edge.grounding.grounder import Grounder
 from sam_edge.model import Model
 from sam_edge.server.app import application
 from sam_edge.server.options import Options
@@ -63,6 +64,7 @@ def server(
     options: Options,
     log_level: str = "error",
     static: Path = STATIC,
+    grounder: Grounder | None = None,
 ) -> uvicorn.Server:
     """Return what serves: ``serve_on`` runs it, and ``should_exit = True`` stops it.
 
@@ -73,11 +75,12 @@ def server(
         options: see there.
         log_level: of uvicorn's own log.
         static: the folder of the page's files.
+        grounder: finds what words name; None for none.
 
     Raises:
         ImageError: if a photo or a folder is not there.
     """
-    app = application(Service(model, choice, words, options), static)
+    app = application(Service(model, choice, words, options, grounder), static)
     config = uvicorn.Config(
         app,
         # uvicorn takes a class, or what makes protocols as one.

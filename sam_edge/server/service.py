@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sam_edge.grounding.grounder import Grounder
 from sam_edge.model import Model
 from sam_edge.server.ahead import AheadProcess
 from sam_edge.server.annotations import Annotations
@@ -16,6 +17,7 @@ from sam_edge.server.lane import Lane
 from sam_edge.server.library import Library
 from sam_edge.server.options import Options
 from sam_edge.server.refusals import TooManyDecodesError, TooMuchWorkError
+from sam_edge.server.words import Words
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +43,16 @@ class Service:
         choice: how it was opened.
         words: photos and folders.
         options: see there.
+        grounder: finds what words name; None for none.
     """
 
     def __init__(
-        self, model: Model, choice: Choice, words: Sequence[str], options: Options
+        self,
+        model: Model,
+        choice: Choice,
+        words: Sequence[str],
+        options: Options,
+        grounder: Grounder | None = None,
     ) -> None:
         limits = options.limits
         self.model, self.options = model, options
@@ -80,10 +88,12 @@ class Service:
             process,
             options.timeout_s,
         )
+        self._words = Lane("words", limits.encodes_waiting, TooMuchWorkError, busy)
+        self.words = Words(grounder, model, self.encoder, self._words, self.decodes)
         self.everything = Everything(model, self._everything, self._encodes, self.decodes)
 
     async def close(self) -> None:
         """End what runs beside the server."""
         await self.encoder.close()
-        for lane in (self.decodes, self._encodes, self._everything, self.pictures):
+        for lane in (self.decodes, self._encodes, self._everything, self._words, self.pictures):
             lane.close()

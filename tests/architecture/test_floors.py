@@ -9,6 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
+RUNTIME = ("cpu", "openvino", "serve", "text", "geo")
 
 
 def release(version):
@@ -33,10 +34,7 @@ def pins(name):
             "requirements-floors.txt",
             [
                 *PROJECT["dependencies"],
-                *EXTRAS["cpu"],
-                *EXTRAS["openvino"],
-                *EXTRAS["serve"],
-                *EXTRAS["geo"],
+                *(line for extra in RUNTIME for line in EXTRAS[extra]),
             ],
         ),
         ("requirements-floors-export.txt", EXTRAS["export"]),

@@ -136,9 +136,9 @@ def test_eight_bit_products_are_refused_only_where_they_would_saturate(
     spec = replace(SPEC, quantization=recipe)
     if bits == 8 and saturates:
         with pytest.raises(EngineError, match="VNNI"):
-            loading._check_products(spec)
+            loading.check_products(spec)
     else:
-        loading._check_products(spec)
+        loading.check_products(spec)
 
 
 def test_a_decoder_for_other_clients_is_refused(monkeypatch):

@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from sam_edge.errors import ImageError, SamEdgeError
-from sam_edge.image import preprocess, read_image
+from sam_edge.image import read_image
 from sam_edge.photos import photos_in
-from sam_edge.spec import ModelSpec
 from sam_edge_export.quantize.recipes import tensors_to_range
-from sam_edge_runtimes import choose_engine
+from sam_edge_runtimes import Float32, choose_engine
 from sam_edge_runtimes.graph_file import sha256_file
 
 if TYPE_CHECKING:
@@ -117,8 +116,8 @@ def dead_leaves(seed: int, height: int = 683, width: int = 1024) -> NDArray[np.u
 
 def measure_ranges(
     graph: onnx.ModelProto,
-    photos: Sequence[NDArray[np.uint8]],
-    spec: ModelSpec,
+    images: Sequence[NDArray[np.uint8]],
+    prepare: Callable[[NDArray[np.uint8]], Float32],
     save: Callable[[onnx.ModelProto, Path], object],
     directory: Path,
     progress: Callable[[str], None] = lambda _: None,
@@ -127,8 +126,8 @@ def measure_ranges(
 
     Args:
         graph: the float encoder; it is not changed.
-        photos: ``(H, W, 3)`` uint8 RGB each.
-        spec: how photos become its input.
+        images: photos, ``(H, W, 3)`` uint8 RGB each.
+        prepare: makes its input ``image`` from one.
         save: writes a graph to a path.
         directory: where it may write.
         progress: told what is being done.
@@ -158,9 +157,9 @@ def measure_ranges(
     session = _in_order(path)
     outputs = [f"{name}_{kind}" for name in names for kind in ("ReduceMin", "ReduceMax")]
     found: dict[str, tuple[float, float]] = {}
-    for number, photo in enumerate(photos, 1):
-        progress(f"calibrating on photo {number} of {len(photos)}")
-        answers = session.run(outputs, {"image": preprocess(photo, spec)})
+    for number, image in enumerate(images, 1):
+        progress(f"calibrating on photo {number} of {len(images)}")
+        answers = session.run(outputs, {"image": prepare(image)})
         values = dict(zip(outputs, map(float, answers), strict=True))
         for name in names:
             low, high = values[f"{name}_ReduceMin"], values[f"{name}_ReduceMax"]

@@ -79,7 +79,8 @@ def source(
     calibration = None
     if described is not None:
         save = partial(trace.save_graph, metadata={})
-        ranges = measure_ranges(graph, photos, spec, save, directory, progress)
+        prepare = partial(preprocess, spec=spec)
+        ranges = measure_ranges(graph, photos, prepare, save, directory, progress)
         calibration = {"photos": described, "count": len(photos), "sha256": fingerprint(photos)}
     photo = preprocess(photos[0], spec)
     return Source(graph, file, ranges, photo, weight_bits(target), calibration)

@@ -74,13 +74,18 @@ def process(*words, cache):
 
 
 @contextmanager
-def thread(*words, uploads, model=None, static=STATIC, **options):
+def thread(*words, uploads, model=None, static=STATIC, grounder=None, **options):
     """A server in this process; ``options`` are those of ``Options``."""
     chosen = Options(host="127.0.0.1", port=0, token=None, uploads=uploads)
     chosen = replace(chosen, **options)
     choice = Choice(resolve(None).absolute(), 1, "normal")
     server = run.server(
-        model or sam_edge.load_model(), choice, [*map(str, words)], chosen, static=static
+        model or sam_edge.load_model(),
+        choice,
+        [*map(str, words)],
+        chosen,
+        static=static,
+        grounder=grounder,
     )
     listening = run.open_socket(chosen)
     running = threading.Thread(target=run.serve_on, args=(listening, server))

@@ -28,7 +28,8 @@ const connection: Connection = {
 
 async function main(): Promise<void> {
   useTheme();
-  const model = await api.models(connection);
+  const { models, grounder } = await api.models(connection);
+  const model = models[0];
   const stage = new Stage();
   const saver = new Saver(connection);
   // For measuring (benchmarks/techniques/page.py): one way only, on as many threads.
@@ -54,7 +55,7 @@ async function main(): Promise<void> {
     conflict: () => dialogs.conflict(app),
   };
   const marks = new Marks(app);
-  const tools = toolbar(app, openers);
+  const tools = toolbar(app, openers, grounder);
   const panel = new Panel(app, () => panel.element.classList.remove("open"));
   const bar = new Bar(app);
   const overlay = new Overlay(app, choose);
@@ -101,6 +102,7 @@ async function main(): Promise<void> {
   });
   panel.update(app.state, null);
   if (model.source.random) app.tell("This model has random weights: its masks mean nothing.", "error");
+  else if (grounder?.source.random) app.tell("What finds words has random weights: its boxes mean nothing.", "error");
 
   const all = await photos.refresh(app);
   const first = all.find(({ id }) => id === photos.remembered()) ?? all.find(({ done }) => !done) ?? all[0];

@@ -3,10 +3,12 @@ import type {
   Annotations,
   EmbeddingInfo,
   EverythingMask,
+  GrounderInfo,
   ModelInfo,
   PhotoInfo,
   PhotoList,
   WireObject,
+  WordMask,
   WorkEvent,
 } from "./types";
 
@@ -186,8 +188,8 @@ export function fromHalf(bits: Uint16Array): Float32Array {
 }
 
 export const api = {
-  models: async (to: Connection): Promise<ModelInfo> =>
-    (await json<{ models: ModelInfo[] }>(to, "v1/models")).models[0],
+  models: (to: Connection): Promise<{ models: readonly ModelInfo[]; grounder: GrounderInfo | null }> =>
+    json(to, "v1/models"),
 
   photos: (to: Connection): Promise<PhotoList> => json(to, "v1/photos"),
 
@@ -221,6 +223,13 @@ export const api = {
     signal: AbortSignal,
   ): Promise<readonly EverythingMask[]> =>
     (await follow(to, "v1/everything", body, onEvent, signal))["masks"] as EverythingMask[],
+
+  words: async (
+    to: Connection,
+    body: { photo: string; phrases: readonly string[] },
+    signal: AbortSignal,
+  ): Promise<readonly WordMask[]> =>
+    (await follow(to, "v1/text", body, () => undefined, signal))["masks"] as WordMask[],
 
   annotations: (to: Connection, photo: string): Promise<Annotations> =>
     json(to, `v1/photos/${photo}/annotations`),

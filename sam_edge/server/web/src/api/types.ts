@@ -19,6 +19,12 @@ export interface ModelInfo {
   readonly notes: readonly string[];
 }
 
+/** What finds words, where the server was started with one. */
+export interface GrounderInfo {
+  readonly variant: string;
+  readonly source: { random: boolean };
+}
+
 export interface PhotoInfo {
   readonly id: string;
   readonly name: string;
@@ -90,10 +96,18 @@ export interface EverythingMask extends RleMask {
   readonly point: Pair;
 }
 
+export interface WordMask extends RleMask {
+  readonly label: string;
+  readonly box_score: number;
+  readonly prompt: Corners;
+  readonly stability: number;
+}
+
 export type WorkEvent =
   | { event: "queued"; position: number }
   | { event: "reading" }
   | { event: "encoding"; expected_ms: number | null }
+  | { event: "found"; boxes: number }
   | { event: "progress"; done: number; total: number }
   | { event: "error"; status: number; error: { code: string; message: string } }
   | ({ event: "done" } & Record<string, unknown>);

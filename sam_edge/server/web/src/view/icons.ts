@@ -11,6 +11,7 @@ export const ICONS = {
   undo: "M8 5L4 9l4 4M4 9h10a5 5 0 010 10h-4",
   redo: "M16 5l4 4-4 4M20 9H10a5 5 0 000 10h4",
   everything: "M5 5h5v5H5zM14 5h5v5h-5zM5 14h5v5H5zM14 14h5v5h-5z",
+  find: "M10.5 4a6.5 6.5 0 110 13 6.5 6.5 0 010-13zM15.5 15.5L20 20",
   export: "M12 4v11M8 11l4 4 4-4M5 19h14",
   help: "M9 9a3 3 0 116 0c0 2-3 2.2-3 4.5M12 17.5h.01M12 3a9 9 0 110 18 9 9 0 010-18z",
   theme: "M20 14.5A8 8 0 019.5 4 8 8 0 1020 14.5z",

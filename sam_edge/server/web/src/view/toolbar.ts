@@ -1,7 +1,9 @@
 /** The bar on top: photos, tools, undo, and what concerns the photo as a whole. */
 import type { App, State, Tool } from "../app";
 import { command, tooltip } from "../commands";
+import type { GrounderInfo } from "../api/types";
 import { neighbour } from "../tools/photos";
+import * as words from "../tools/words";
 import { apply, h, icon, on } from "./dom";
 import { ICONS } from "./icons";
 
@@ -16,7 +18,25 @@ export interface Openers {
 
 type Drawn = { readonly element: HTMLElement; update(state: State): void };
 
-export function toolbar(app: App, openers: Openers): Drawn {
+/** A line for words, where the server has something that finds them. */
+function wordLine(app: App): { element: HTMLElement; input: HTMLInputElement; go: HTMLButtonElement } {
+  const input = h("input", {
+    type: "text",
+    placeholder: "the red mug, a plate",
+    "aria-label": "Words: what to find; commas between kinds of things",
+    maxlength: "1000",
+    autocomplete: "off",
+  });
+  const go = button("Find what the words name", ICONS.find, () => element.requestSubmit(), "Find");
+  const element = h("form", { class: "words" }, input, go);
+  on(element, "submit", (event) => {
+    event.preventDefault();
+    void words.find(app, input.value);
+  });
+  return { element, input, go };
+}
+
+export function toolbar(app: App, openers: Openers, grounder: GrounderInfo | null): Drawn {
   const photoName = h("span", { class: "name" });
   const photoCount = h("span", { class: "count" });
   const photos = h(
@@ -36,6 +56,7 @@ export function toolbar(app: App, openers: Openers): Drawn {
   const undo = act(app, "undo", ICONS.undo);
   const redo = act(app, "redo", ICONS.redo);
   const everything = act(app, "everything", ICONS.everything, "Everything");
+  const line = grounder && wordLine(app);
   const exporting = button("Export (X)", ICONS.export, openers.exporting, "Export");
   const theme = button("Light or dark (T)", ICONS.theme, openers.theme);
   const help = button("All keys (?)", ICONS.help, openers.help);
@@ -57,7 +78,7 @@ export function toolbar(app: App, openers: Openers): Drawn {
     group("History", undo, redo),
     h("div", { class: "spacer" }),
     status,
-    group("Photo", everything, exporting),
+    group("Photo", ...(line ? [line.element] : []), everything, exporting),
     group("Page", theme, help, panel),
   );
 
@@ -73,6 +94,7 @@ export function toolbar(app: App, openers: Openers): Drawn {
       undo.disabled = history.past.length === 0;
       redo.disabled = history.future.length === 0;
       everything.disabled = exporting.disabled = !photo;
+      if (line) line.input.disabled = line.go.disabled = !photo;
       apply(everything, { "aria-pressed": String(state.everything !== null) });
       for (const { name, button: its } of tools) {
         its.disabled = !photo;

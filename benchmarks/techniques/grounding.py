@@ -1,0 +1,244 @@
+"""Measure the towers that find words: time, memory and files, beside transformers.
+
+    python benchmarks/techniques/grounding.py    # half an hour; writes grounding.json beside it
+    python benchmarks/techniques/grounding.py --kinds owlvit --rounds 1 --output /tmp/smoke.json
+
+Weights are random, of the published B models' sizes, in the directories that the tests make, too:
+speed and memory are exact on them, boxes mean nothing (so ``int8`` is exported with ``--min-iou``
+0, and no IoU is recorded). Each figure is of a fresh process with 2 threads: it opens a subject,
+looks at a photo once to warm up, and then times ``--rounds`` looks, one phrase and 20 phrases. Its
+peak is VmHWM, of all its life. Peers: transformers, eager, and the straight ONNX trace of its whole
+model (photo and phrases at once) on ONNX Runtime as it comes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from sam_edge.files import json_text, write_text
+from sam_edge_benchmarks.machine import fingerprint, load_average
+from sam_edge_runtimes import ENGINES
+
+ROOT = Path(__file__).parents[2]
+RESULT = Path(__file__).parent / "grounding.json"
+THREADS = 2
+KINDS = ("owlvit", "owlv2")
+PRECISIONS = ("fp32", "fp16", "int8")
+MANY = 20
+"""Phrases."""
+
+MAKE = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import owl
+owl.owl_directory(sys.argv[2], Path(sys.argv[3]), owl.FULL[sys.argv[2]])
+"""
+
+TIMED = """
+import json, sys, time
+import numpy as np
+from sam_edge.image import read_image
+from sam_edge.photos import photos_in
+from sam_edge_runtimes.memory import peak_rss
+ROUNDS = int(sys.argv[2])
+PHOTO = read_image(photos_in(None)[1])
+def seconds(work, rounds=ROUNDS):
+    work()
+    taken = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - began)
+    return taken
+def finish(look, one, many):
+    answer = {"look_s": seconds(look), "one_phrase_s": seconds(one)}
+    answer["many_phrases_s"] = seconds(many)
+    print(json.dumps({**answer, "peak_bytes": peak_rss()}))
+"""
+
+OURS = (
+    TIMED
+    + f"""
+from sam_edge.grounding.opening import load_grounder
+from sam_edge.spec import IMAGE_TOWER, TEXT_TOWER
+from sam_edge.grounding.pixels import preprocess
+grounder = load_grounder(sys.argv[1], sys.argv[3], {THREADS}, cache=False)
+image = preprocess(PHOTO, grounder.spec.image)
+tokens = np.ones(({MANY}, 16), np.int64)
+look = lambda: grounder.sessions[IMAGE_TOWER].run({{"image": image}})
+read = lambda count: grounder.sessions[TEXT_TOWER].run({{"input_ids": tokens[:count]}})
+finish(look, lambda: read(1), lambda: read({MANY}))
+"""
+)
+
+EAGER = (
+    TIMED
+    + f"""
+import torch
+import transformers
+torch.set_num_threads({THREADS})
+directory = sys.argv[1]
+kind = json.load(open(directory + "/config.json"))["model_type"]
+model = transformers.AutoModelForZeroShotObjectDetection.from_pretrained(directory).eval()
+side = model.config.vision_config.image_size
+image = torch.zeros(1, 3, side, side)
+tokens = torch.ones({MANY}, 16, dtype=torch.int64)
+inner = getattr(model, kind)
+def look():
+    with torch.inference_mode():
+        features, _ = model.image_embedder(image)
+        flat = features.flatten(1, 2)
+        model.box_predictor(flat, features)
+        model.class_head(flat, torch.zeros(1, 1, model.config.projection_dim), None)
+def read(count):
+    with torch.inference_mode():
+        inner.get_text_features(tokens[:count])
+finish(look, lambda: read(1), lambda: read({MANY}))
+"""
+)
+
+TRACE = """
+import sys
+import torch
+import transformers
+directory, output = sys.argv[1:]
+model = transformers.AutoModelForZeroShotObjectDetection.from_pretrained(
+    directory, attn_implementation="eager"
+).eval()
+side = model.config.vision_config.image_size
+class Whole(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.model = model
+    def forward(self, pixel_values, input_ids, attention_mask):
+        answer = self.model(
+            pixel_values=pixel_values, input_ids=input_ids, attention_mask=attention_mask
+        )
+        return answer.logits, answer.pred_boxes
+ids = torch.ones(2, 16, dtype=torch.int64)
+torch.onnx.export(
+    Whole(), (torch.zeros(1, 3, side, side), ids, torch.ones_like(ids)), output,
+    input_names=["pixel_values", "input_ids", "attention_mask"],
+    output_names=["logits", "pred_boxes"], opset_version=17, dynamo=False,
+    dynamic_axes={"input_ids": {0: "phrases"}, "attention_mask": {0: "phrases"}},
+)
+"""
+
+STRAIGHT = (
+    TIMED
+    + f"""
+import onnxruntime
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = {THREADS}
+session = onnxruntime.InferenceSession(sys.argv[1], options, ["CPUExecutionProvider"])
+shape = session.get_inputs()[0].shape
+image = np.zeros(shape, np.float32)
+def whole(count):
+    ids = np.ones((count, 16), np.int64)
+    session.run(None, {{"pixel_values": image, "input_ids": ids, "attention_mask": ids}})
+finish(lambda: whole(1), lambda: whole(1), lambda: whole({MANY}))
+"""
+)
+
+
+def main() -> None:
+    """Make, export and measure."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS)
+    parser.add_argument("--precisions", nargs="+", default=PRECISIONS, choices=PRECISIONS)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--output", type=Path, default=RESULT)
+    arguments = parser.parse_args()
+    before = load_average()
+    rows: list[dict[str, Any]] = []
+    for kind in arguments.kinds:
+        with tempfile.TemporaryDirectory() as folder:
+            for row in rows_of(kind, Path(folder), arguments.precisions, arguments.rounds):
+                rows.append({"kind": kind, **row})
+                print(summary(rows, kind), file=sys.stderr, flush=True)
+    record = {
+        "machine": fingerprint(),
+        "threads": THREADS,
+        "phrases": MANY,
+        "load_average": [before, load_average()],
+        "weights": "random, of the published sizes: no box means anything",
+        "rows": rows,
+    }
+    write_text(arguments.output, json_text(record, indent=1))
+
+
+def rows_of(kind: str, folder: Path, precisions: list[str], rounds: int) -> list[dict[str, Any]]:
+    """Measure one kind: the peers, then ours in each precision on each engine."""
+    directory = folder / kind
+    directory.mkdir()
+    run(MAKE, ROOT / "tests" / "export", kind, directory)
+    rows = [{"subject": "transformers eager", **run(EAGER, directory, rounds)}]
+    straight = folder / "straight.onnx"
+    run(TRACE, directory, straight)
+    rows.append(
+        {
+            "subject": "straight trace, onnxruntime",
+            **run(STRAIGHT, straight, rounds),
+            "bytes": straight.stat().st_size,
+        }
+    )
+    for precision in precisions:
+        bundle = folder / f"{kind}-{precision}"
+        command = [sys.executable, "-m", "sam_edge.cli", "export", directory, "-o", bundle]
+        words = ["--precision", precision, "--min-iou", "0", "--random-weights"]
+        # Speed is what is measured here, so nothing is refused for it.
+        words += ["--allow-slow"] if precision == "int8" else ["--no-verify"]
+        subprocess.run([*map(str, command), *words], check=True, stdout=subprocess.DEVNULL)
+        for engine in ENGINES:
+            graphs = [path for path in bundle.glob("*.onnx") if _is_for(path, engine)]
+            rows.append(
+                {
+                    "subject": f"{precision}, {engine}",
+                    **run(OURS, bundle, rounds, engine),
+                    "bytes": sum(path.stat().st_size for path in graphs),
+                }
+            )
+    return rows
+
+
+def _is_for(path: Path, engine: str) -> bool:
+    own = [name for name in ENGINES if f".{name}." in path.name]
+    return not own or engine in own
+
+
+def run(program: str, *words: object) -> dict[str, Any]:
+    """Run a program in a fresh process; return what its last line says."""
+    command = [sys.executable, "-c", program, *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    lines = done.stdout.splitlines()
+    answer: dict[str, Any] = json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
+    return answer
+
+
+def summary(rows: list[dict[str, Any]], kind: str) -> str:
+    """Return the last row's line, with ratios against eager transformers."""
+    eager = next(row for row in rows if row["kind"] == kind)
+    row = rows[-1]
+    look, first = (statistics.median(entry["look_s"]) for entry in (row, eager))
+    one, many = (
+        1000 * statistics.median(row[f"{name}_s"]) for name in ("one_phrase", "many_phrases")
+    )
+    size = f"{row['bytes'] / 1e6:5.0f} MB" if "bytes" in row else "        "
+    return (
+        f"{kind:<7} {row['subject']:<28} look {look:6.2f} s ({first / look:4.1f}x)  a phrase "
+        f"{one:5.0f} ms, {MANY} {many:5.0f} ms  peak {row['peak_bytes'] / 1e9:5.2f} GB  {size}"
+    )
+
+
+if __name__ == "__main__":
+    main()
