@@ -78,11 +78,12 @@ class DetectionFile:
         entries: dict[Identity, list[tuple[int, Mapping[str, Any]]]] = {}
         for number, entry in enumerate(_section(path, content, "annotations")):
             with skipping(skip, DetectionError), in_file(path, "box", number):
-                entries.setdefault(identity(entry, "image_id"), []).append((number, entry))
-                if isinstance(entry, dict) and entry.get("category_id") is not None:
+                image = identity(entry, "image_id")
+                if entry.get("category_id") is not None:
                     key = identity(entry, "category_id")
                     unnamed = {"id": key, "name": str(key), "supercategory": ""}
                     categories.setdefault(key, unnamed)
+                entries.setdefault(image, []).append((number, entry))
         shared = {identity for identity, count in times.items() if count > 1}
         names: dict[str | int, list[Identity]] = {}
         for key in entries:
@@ -226,7 +227,7 @@ class DetectionFile:
             score=score,
         )
         label = "object" if category is None else category["name"]
-        return Detection(Box(x, y, x + width, y + height), label, coco)
+        return Detection(Box(x, y, x + width, y + height), label, coco, score=score)
 
 
 def read_detections(

@@ -43,7 +43,7 @@ def detection(
     if category is not None or score is not None:
         coco = CocoBox(None, bbox, category, None, score)
     label = "object" if category is None else category["name"]
-    found = Detection(box, label, coco, tuple(points), tuple(point_labels))
+    found = Detection(box, label, coco, tuple(points), tuple(point_labels), score)
     _ = found.prompt  # says now, with the line's number, what is wrong with it
     return found
 

@@ -90,7 +90,7 @@ def call(*words, **options):
         ("segment disc.png -o -", 2, "name a file or a folder"),
         (f"segment disc.png -o {'x' * 300}.png", 1, "cannot be written: File name too long"),
         ("everything disc.png -o disc.png", 2, "-o would write over disc.png"),
-        ("everything disc.png -o x.csv", 2, "-o x.csv: expected a name that ends in .json or"),
+        ("everything disc.png -o x.csv", 2, "-o x.csv: expected a name that ends in .geojson or"),
         ("everything disc.png --format svg -o x.json", 2, "expected a name that ends in .svg"),
         ("everything disc.png --format png -o x.jpg", 2, "expected a name that ends in .png"),
         ("everything disc.png -o x.png --overlay x.png", 2, "would both write x.png"),
