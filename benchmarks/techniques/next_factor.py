@@ -1,0 +1,236 @@
+"""What might make an encoder faster next: measured, whatever came of it.
+
+``python benchmarks/techniques/next_factor.py CHECKPOINT`` fills float32 and ``int8-weights`` bundles
+of a checkpoint and writes ``next_factor.json`` beside this file. Every row is an encoder opened in
+a process of its own, the rows in turn; ``faster`` is float32's time on the same engine over the
+row's, ``embedding_rel_l2`` the error against float32 on ONNX Runtime.
+
+- ``dynamic quantisation``: OpenVINO rounds float activations to 8 bits by itself, in groups of so
+  many values, where weights are stored in 8 bits.
+- ``MatMulNBits``: ONNX Runtime's product of 8-bit weights in blocks, activations rounded as well.
+- ``two streams``: two photos at once on a thread each, a photo's share of the time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from sam_edge.bundle import read_spec
+from sam_edge.fidelity import relative_l2
+from sam_edge.filling.bundle import fill_bundle
+from sam_edge.image import preprocess, read_image
+from sam_edge.photos import photos_in
+from sam_edge.spec import IMAGE_ENCODER
+from sam_edge_runtimes.compiled import processor
+
+THREADS, ROUNDS, RUNS, BLOCK = 2, 3, 3, 64
+RESULT = Path(__file__).with_suffix(".json")
+
+Row = dict[str, Any]
+
+ROWS: list[Row] = [
+    {"label": "float32", "engine": "onnxruntime", "graph": "fp32"},
+    {"label": "MatMulNBits", "engine": "onnxruntime", "graph": "nbits"},
+    {"label": "float32", "engine": "openvino", "graph": "fp32"},
+    {"label": "8-bit weights, float32", "engine": "openvino", "graph": "int8-weights"},
+    *(
+        {
+            "label": f"dynamic quantisation, groups of {group}",
+            "engine": "openvino",
+            "graph": "int8-weights",
+            "config": {"DYNAMIC_QUANTIZATION_GROUP_SIZE": group},
+        }
+        for group in (32, 64, 128)
+    ),
+    {
+        "label": "bfloat16",
+        "engine": "openvino",
+        "graph": "fp32",
+        "config": {"INFERENCE_PRECISION_HINT": "bf16"},
+    },
+    {
+        "label": "dynamic quantisation, groups of 32, the rest in bfloat16",
+        "engine": "openvino",
+        "graph": "int8-weights",
+        "config": {"DYNAMIC_QUANTIZATION_GROUP_SIZE": 32, "INFERENCE_PRECISION_HINT": "bf16"},
+    },
+    {"label": "two streams", "engine": "openvino", "graph": "fp32", "streams": 2},
+    {
+        "label": "two streams, bfloat16",
+        "engine": "openvino",
+        "graph": "fp32",
+        "streams": 2,
+        "config": {"INFERENCE_PRECISION_HINT": "bf16"},
+    },
+]
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        graphs = {}
+        for precision in ("fp32", "int8-weights"):
+            fill_bundle(arguments.checkpoint, work / precision, precision=precision, verify=False)
+            graphs[precision] = str(work / precision / f"{IMAGE_ENCODER}.onnx")
+        graphs["nbits"] = str(work / "nbits.onnx")
+        in_blocks(Path(graphs["fp32"]), Path(graphs["nbits"]))
+        spec = read_spec(work / "fp32")
+        np.save(work / "image.npy", preprocess(read_image(photos_in(None)[0]), spec))
+        requests = [
+            {**row, "path": graphs[row["graph"]], "image": str(work / "image.npy")} for row in ROWS
+        ]
+        seconds: list[list[float]] = [[] for _ in ROWS]
+        errors = [0.0 for _ in ROWS]
+        for _ in range(arguments.rounds):
+            truth = None
+            for index, request in enumerate(requests):
+                output = str(work / f"{index}.npy")
+                command = [sys.executable, __file__, "--one", json.dumps({**request, "to": output})]
+                done = subprocess.run(command, capture_output=True, text=True, check=True)
+                seconds[index].append(float(done.stdout))
+                truth = np.load(output) if truth is None else truth
+                errors[index] = relative_l2(np.load(output), truth)
+                print(ROWS[index]["engine"], ROWS[index]["label"], done.stdout, flush=True)
+        table = []
+        for row, taken, error in zip(ROWS, seconds, errors, strict=True):
+            base = next(
+                one
+                for other, one in zip(ROWS, seconds, strict=True)
+                if other["engine"] == row["engine"] and other["label"] == "float32"
+            )
+            faster = statistics.median(a / b for a, b in zip(base, taken, strict=True))
+            table.append(
+                {
+                    "engine": row["engine"],
+                    "what": row["label"],
+                    "seconds": statistics.median(taken),
+                    "faster": faster,
+                    "embedding_rel_l2": error,
+                }
+            )
+        cpu = json.loads(processor())[2].get("model name", "")
+        content = {
+            "cpu": cpu,
+            "variant": spec.variant,
+            "image_size": spec.image_size,
+            "threads": THREADS,
+            "rows": table,
+        }
+        RESULT.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def in_blocks(source: Path, target: Path) -> None:
+    """Write a graph whose linear layers are ``MatMulNBits`` of 8 bits, symmetric in blocks."""
+    model = onnx.load(source)
+    graph = model.graph
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    for node in list(graph.node):
+        tensor = weights.get(node.input[1]) if node.op_type in ("MatMul", "Gemm") else None
+        if tensor is None or len(tensor.dims) != 2 or tensor.dims[0] % BLOCK:
+            continue
+        transposed = any(a.name == "transB" and a.i for a in node.attribute)
+        matrix = (
+            numpy_helper.to_array(tensor).T if not transposed else numpy_helper.to_array(tensor)
+        )
+        rows, depth = matrix.shape  # (N, K)
+        blocks = matrix.reshape(rows, depth // BLOCK, BLOCK)
+        scales = np.abs(blocks).max(axis=2) / 127
+        packed = np.rint(blocks / np.maximum(scales, 1e-12)[..., None]) + 128
+        names = [f"{node.output[0]}_packed", f"{node.output[0]}_scales"]
+        for name, array in zip(names, (packed.astype(np.uint8), scales), strict=True):
+            graph.initializer.append(numpy_helper.from_array(array.astype(array.dtype), name))
+        product = helper.make_node(
+            "MatMulNBits",
+            [node.input[0], *names],
+            [f"{node.output[0]}_product" if len(node.input) > 2 else node.output[0]],
+            domain="com.microsoft",
+            K=depth,
+            N=rows,
+            bits=8,
+            block_size=BLOCK,
+            accuracy_level=4,  # activations in 8 bits, too
+        )
+        place = list(graph.node).index(node)
+        graph.node.remove(node)
+        graph.node.insert(place, product)
+        if len(node.input) > 2:
+            inputs = [product.output[0], node.input[2]]
+            graph.node.insert(place + 1, helper.make_node("Add", inputs, [node.output[0]]))
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    used = {name for node in graph.node for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+    onnx.save(model, target)
+
+
+def one(request: Row) -> None:
+    """Run an encoder and print what a photo takes, in seconds."""
+    image = np.load(request["image"])
+    streams = request.get("streams", 1)
+    if request["engine"] == "onnxruntime":
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = THREADS
+        options.log_severity_level = 3
+        options.enable_mem_reuse = options.enable_mem_pattern = False
+        session = ort.InferenceSession(request["path"], options)
+        name = session.get_inputs()[0].name
+
+        def run() -> Any:  # noqa: ANN401 - an array of the engine
+            return session.run(None, {name: image})[0]
+    else:
+        import openvino as ov
+
+        core = ov.Core()
+        model = core.read_model(request["path"])
+        model.reshape({model.inputs[0].get_any_name(): list(image.shape)})
+        config = {
+            "INFERENCE_PRECISION_HINT": "f32",
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
+            "INFERENCE_NUM_THREADS": THREADS,
+            "NUM_STREAMS": streams,
+            **request.get("config", {}),
+        }
+        compiled = core.compile_model(model, "CPU", config)
+        requests = [compiled.create_infer_request() for _ in range(streams)]
+
+        def run() -> Any:  # noqa: ANN401 - an array of the engine
+            for each in requests:
+                each.start_async({0: image})
+            for each in requests:
+                each.wait()
+            return requests[0].get_output_tensor(0).data
+
+    taken = []
+    for _ in range(RUNS + 1):
+        began = time.perf_counter()
+        answer = np.array(run())
+        taken.append((time.perf_counter() - began) / streams)
+    np.save(request["to"], answer)
+    print(statistics.median(taken[1:]), end="")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--one"]:
+        one(json.loads(sys.argv[2]))
+    else:
+        main()
