@@ -1,9 +1,9 @@
 """What might make an encoder faster next: measured, whatever came of it.
 
-``python benchmarks/techniques/next_factor.py CHECKPOINT`` fills float32 and ``int8-weights`` bundles
-of a checkpoint and writes ``next_factor.json`` beside this file. Every row is an encoder opened in
-a process of its own, the rows in turn; ``faster`` is float32's time on the same engine over the
-row's, ``embedding_rel_l2`` the error against float32 on ONNX Runtime.
+``python benchmarks/techniques/next_factor.py CHECKPOINT`` fills bundles of a checkpoint, float32
+and ``int8-weights``, and writes ``next_factor.json`` beside this file. Every row is an encoder
+opened in a process of its own, the rows in turn; ``faster`` is float32's time on the same engine
+over the row's, ``embedding_rel_l2`` the error against float32 on ONNX Runtime.
 
 - ``dynamic quantisation``: OpenVINO rounds float activations to 8 bits by itself, in groups of so
   many values, where weights are stored in 8 bits.
@@ -155,7 +155,7 @@ def in_blocks(source: Path, target: Path) -> None:
         packed = np.rint(blocks / np.maximum(scales, 1e-12)[..., None]) + 128
         names = [f"{node.output[0]}_packed", f"{node.output[0]}_scales"]
         for name, array in zip(names, (packed.astype(np.uint8), scales), strict=True):
-            graph.initializer.append(numpy_helper.from_array(array.astype(array.dtype), name))
+            graph.initializer.append(numpy_helper.from_array(array, name))
         product = helper.make_node(
             "MatMulNBits",
             [node.input[0], *names],

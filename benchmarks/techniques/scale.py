@@ -61,12 +61,13 @@ def encoders() -> Iterator[dict[str, Any]]:
 
 def gflop_s(record: Mapping[str, Any]) -> float:
     """Return how fast the machine of a record multiplied, beside its encoders."""
-    return statistics.median(
+    speed: float = statistics.median(
         max(turn["sgemm_gflop_s"].values())
         for row in record["rows"]
         for turn in row["rounds"]
         if "sgemm_gflop_s" in turn
     )
+    return speed
 
 
 def decoder() -> dict[str, float]:
