@@ -10,7 +10,7 @@ import pytest
 
 import sam_edge
 from sam_edge.cli import main
-from sam_edge.engine_choice import remember_fastest
+from sam_edge.engine_choice import remember_seconds
 from sam_edge_runtimes import choose_engine
 from tests.sam_edge.known import INSTALLED, NANO_CHECKPOINT
 
@@ -96,19 +96,24 @@ def test_a_kept_model_changes_no_mask_and_needs_no_graph(model, embedding, tmp_p
 
 def test_low_memory_prefers_the_engine_that_needs_less(model, tmp_path, monkeypatch):
     monkeypatch.setenv("SAM_EDGE_CACHE", str(tmp_path))
-    remember_fastest(model.spec, {model.engine: 0.1})
+    remember_seconds(model.spec, {(model.engine, "float32"): 0.1})
     assert sam_edge.load_model(memory="low").engine == choose_engine("auto")
 
 
 def test_auto_takes_what_was_measured_fastest_and_says_so(model, tmp_path, monkeypatch):
     monkeypatch.setenv("SAM_EDGE_CACHE", str(tmp_path))
     assert sam_edge.load_model().engine == choose_engine("auto")
-    remember_fastest(model.spec, {model.engine: 0.1})
+    remember_seconds(model.spec, {(model.engine, "float32"): 0.1})
     assert sam_edge.load_model().engine == model.engine
 
 
 def test_arguments_without_a_meaning_are_refused():
-    for arguments in ({"runtime": "tensorrt"}, {"threads": 0}, {"memory": "tiny"}):
+    for arguments in (
+        {"runtime": "tensorrt"},
+        {"threads": 0},
+        {"memory": "tiny"},
+        {"compute": "int4"},
+    ):
         with pytest.raises(ValueError, match=str(next(iter(arguments.values())))):
             sam_edge.load_model(**arguments)
 
