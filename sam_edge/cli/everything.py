@@ -208,8 +208,9 @@ class _Outputs:
 
 def _check_tiles(arguments: argparse.Namespace) -> None:
     """Refuse tiles that cannot be, before anything is opened."""
-    if arguments.tile is not None and arguments.prompts is not None:
-        raise CommandLineError("--tile looks for everything; leave out --prompts, or --tile")
+    for name in ("prompts", "text", "detector") if arguments.tile is not None else ():
+        if getattr(arguments, name):
+            raise CommandLineError(f"--tile looks for everything; leave out --{name}, or --tile")
     check_tiles(arguments.tile, arguments.overlap)
 
 
