@@ -39,6 +39,7 @@ from sam_edge.prompt_files import PromptFile, read_prompt_file
 from sam_edge.prompt_files.coco import DetectionFile
 from sam_edge.segmenter import MEMORY_LIMIT
 from sam_edge.text import printable, shown
+from sam_edge.tiling import check_tiles
 from sam_edge.zoo import resolve
 
 MARK = "batch.json"
@@ -67,6 +68,9 @@ class Options(TypedDict, total=False):
         tolerance: in pixels, of polygons.
         stretch: see ``read_image``.
         generator: the knobs of ``SamAutomaticMaskGenerator``.
+        tile: side of tiles, in pixels, for photos larger than the model sees well; a tile that
+            cannot be read is left out and a line of ``errors.jsonl``.
+        overlap: of tiles, see ``sam_edge.tiling.Grid``.
         embeddings: a folder or address to which each photo's embedding is written.
         resume: keep what an earlier run did, where photo, prompts, model and settings are the same.
         engine: ``local`` or ``ray``.
@@ -88,6 +92,8 @@ class Options(TypedDict, total=False):
     tolerance: float
     stretch: bool
     generator: Mapping[str, Any]
+    tile: int | None
+    overlap: int | None
     embeddings: str | os.PathLike[str] | None
     resume: bool
     engine: str
@@ -150,6 +156,12 @@ class Batch:
             count = options.get(name)
             if count is not None and (not isinstance(count, int) or count < 1):
                 raise ArgumentError(f"{name} must be a whole number from 1 up, got {shown(count)}")
+        check_tiles(options.get("tile"), options.get("overlap"))
+        for name in ("prompts", "embeddings"):
+            if options.get("tile") is not None and options.get(name) is not None:
+                raise ArgumentError(
+                    f"tiles are for everything in a photo; leave out {name}, or tile"
+                )
         self._options = options
         self._problems: list[str] = []
         skip = self._problems.append
@@ -186,6 +198,8 @@ class Batch:
             tolerance=options.get("tolerance", 1.0),
             stretch=options.get("stretch", False),
             generator={} if self._prompts is not None else knobs,
+            tile=options.get("tile"),
+            overlap=options.get("overlap"),
             embeddings=None if embeddings is None else _absolute(os.fspath(embeddings)),
             resume=options.get("resume", False),
             labels=tuple(sorted(labels)) if kind == "yolo" else (),
@@ -400,7 +414,7 @@ def _absolute(address: str) -> str:
 def _described(settings: Settings) -> dict[str, Any]:
     """Return what a reader of the results may want to know, no places among it."""
     described = asdict(settings)
-    kept = ("runtime", "kind", "tolerance", "stretch", "generator")
+    kept = ("runtime", "kind", "tolerance", "stretch", "generator", "tile", "overlap")
     return {name: described[name] for name in kept}
 
 

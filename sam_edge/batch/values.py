@@ -68,6 +68,8 @@ class Settings:
         tolerance: see ``labelme_document``.
         stretch: see ``read_image``.
         generator: the knobs of ``SamAutomaticMaskGenerator``, for photos without prompts.
+        tile: side of the tiles that photos without prompts are cut into, in pixels; None for none.
+        overlap: of tiles, see ``sam_edge.tiling.Grid``.
         embeddings: where embeddings are written, as ``out``; None for nowhere.
         resume: whether what is done and right is kept.
         labels: every label of the set, sorted: YOLO numbers them.
@@ -83,6 +85,8 @@ class Settings:
     tolerance: float = 1.0
     stretch: bool = False
     generator: Mapping[str, Any] = field(default_factory=dict)
+    tile: int | None = None
+    overlap: int | None = None
     embeddings: str | None = None
     resume: bool = False
     labels: tuple[str, ...] = ()

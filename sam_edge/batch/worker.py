@@ -28,11 +28,12 @@ from sam_edge.files import json_text, parse_json
 from sam_edge.formats import coco_document, labelled, sa1b_document, yolo_text
 from sam_edge.formats.records import LabelledMask
 from sam_edge.formats.write import FORMATS, label_map_bytes, masks_text
-from sam_edge.image import ImageLike, RgbImage
+from sam_edge.image import MAX_PIXELS, ImageLike, RgbImage
 from sam_edge.loading import load_model
 from sam_edge.model import Model
 from sam_edge.photos import Photo
 from sam_edge.spec import ModelSpec
+from sam_edge.tiling import georeference_of, open_windows, segment_tiles
 from sam_edge_runtimes import Float32
 from sam_edge_runtimes.memory import peak_rss
 
@@ -104,18 +105,21 @@ class Worker:
             if record is not None:
                 return Outcome(item, KEPT, record["masks"], tuple(record["problems"]))
         photo = Photo(item.path)
-        pixels = photo.read(stretch=self._settings.stretch)
-        size = (pixels.shape[0], pixels.shape[1])
         problems = list(job.problems)
-        self._model.last = None
-        masks = self._masks(pixels, job.prompts, photo, problems)
         outputs = {}
-        if self._embeddings is not None:
-            embedding = self._model.last or self._model.encode_image(pixels)
-            data = embedding.to_bytes()
-            self._embeddings.write(f"{item.name}.npz", data)
-            outputs["embedding"] = hashlib.sha256(data).hexdigest()
-        del pixels
+        if self._settings.tile is not None:
+            masks, size = self._tiled(item.path, self._settings.tile, problems)
+        else:
+            pixels = photo.read(stretch=self._settings.stretch)
+            size = (pixels.shape[0], pixels.shape[1])
+            self._model.last = None
+            masks = self._masks(pixels, job.prompts, photo, problems)
+            if self._embeddings is not None:
+                embedding = self._model.last or self._model.encode_image(pixels)
+                data = embedding.to_bytes()
+                self._embeddings.write(f"{item.name}.npz", data)
+                outputs["embedding"] = hashlib.sha256(data).hexdigest()
+            del pixels
         document = coco_document(masks, file_name=item.file_name, size=size, image_id=item.image_id)
         data = self._result(masks, document, photo, item, size)
         self._place.write(f"{item.name}{FORMATS[self._settings.kind]}", data)
@@ -169,6 +173,22 @@ class Worker:
             skip=problems.append,
         )
 
+    def _tiled(
+        self, path: Path, tile: int, problems: list[str]
+    ) -> tuple[list[LabelledMask], tuple[int, int]]:
+        """Return everything in a picture that is read tile by tile, and its size."""
+        with open_windows(path, stretch=self._settings.stretch) as picture:
+            height, width = size = picture.size
+            if height * width > MAX_PIXELS:
+                raise ImageError(
+                    f"{path} has {width} x {height} pixels, and COCO's file of the set holds masks "
+                    f"of {MAX_PIXELS}; use sam-edge everything --tile --format geojson"
+                )
+            found = segment_tiles(
+                picture, self._generator, tile, self._settings.overlap, skip=problems.append
+            )
+        return [mask.labelled(size) for mask in found], size
+
     def _result(
         self,
         masks: list[LabelledMask],
@@ -192,7 +212,8 @@ class Worker:
             return yolo_text(masks, size=size, names=names, tolerance=tolerance).encode()
         name = f"{item.name}{FORMATS[kind]}"
         path = self._place.path(name) or Path(name)
-        return masks_text(masks, kind, path, photo, size, tolerance).encode()
+        place = georeference_of(item.path) if kind == "geojson" else None
+        return masks_text(masks, kind, path, photo, size, tolerance, place).encode()
 
 
 class _Remembering:
@@ -232,7 +253,9 @@ def fingerprint_of(spec: ModelSpec, engine: str, settings: Settings) -> dict[str
     graphs |= {graph.role: graph.sha256 for graph in spec.graphs if not graph.engines}
     chosen: dict[str, Any] = {"format": settings.kind, "stretch": settings.stretch}
     chosen["generator"] = dict(settings.generator)
-    if settings.kind in ("labelme", "yolo"):
+    if settings.tile is not None:
+        chosen["tile"] = [settings.tile, settings.overlap]
+    if settings.kind in ("labelme", "yolo", "geojson"):
         chosen["tolerance"] = settings.tolerance
     if settings.kind == "yolo":
         chosen["labels"] = list(settings.labels)

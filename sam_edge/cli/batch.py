@@ -15,7 +15,12 @@ from typing import IO, TYPE_CHECKING, Any
 from sam_edge.cli.console import PhotoBar, duration, say, show
 from sam_edge.cli.flags import add_model_arguments, memory_size, model_named, whole_number
 from sam_edge.cli.frame import FAILED, Subparsers, add_command
-from sam_edge.cli.knobs import add_generator_arguments, add_tolerance_argument, knobs_of
+from sam_edge.cli.knobs import (
+    add_generator_arguments,
+    add_tile_arguments,
+    add_tolerance_argument,
+    knobs_of,
+)
 from sam_edge.cli.targets import json_target, prepare
 from sam_edge.files import json_text
 from sam_edge.formats.write import FORMATS
@@ -43,6 +48,8 @@ examples:
     sam-edge batch photos.txt -o masks/
   this machine, within 8 GB:
     sam-edge batch photos/ -o masks/ -m mobile_sam --memory-limit 8GB
+  a folder of maps, tile by tile, as polygons in their own coordinates:
+    sam-edge batch maps/ -o masks/ --tile 1024 --overlap 128 --format geojson
   a cluster: photos on a shared folder, results there or in an object store:
     sam-edge batch /shared/photos/ -o s3://bucket/masks --engine ray --address auto
 
@@ -108,6 +115,7 @@ def add_commands(subparsers: Subparsers) -> None:
         "--engine", default="local", metavar="NAME", help="local, which is the default, or ray"
     )
     where.add_argument("--address", metavar="ADDRESS", help="of a Ray cluster; auto finds one")
+    add_tile_arguments(batch)
     add_generator_arguments(batch)
     batch.set_defaults(run=run_batch)
 
@@ -137,6 +145,8 @@ def run_batch(arguments: argparse.Namespace) -> int:
         tolerance=arguments.tolerance,
         stretch=arguments.stretch,
         generator=knobs_of(arguments),
+        tile=arguments.tile,
+        overlap=arguments.overlap,
         embeddings=arguments.embeddings,
         resume=arguments.resume,
         engine=arguments.engine,

@@ -15,10 +15,14 @@ from sam_edge.cli.flags import (
     add_model_arguments,
     add_photo_arguments,
     load_from,
-    whole_number,
 )
 from sam_edge.cli.frame import FAILED, CommandLineError, Subparsers, add_command
-from sam_edge.cli.knobs import add_generator_arguments, add_tolerance_argument, knobs_of
+from sam_edge.cli.knobs import (
+    add_generator_arguments,
+    add_tile_arguments,
+    add_tolerance_argument,
+    knobs_of,
+)
 from sam_edge.cli.large import segment_large
 from sam_edge.cli.segment import banner_of
 from sam_edge.cli.targets import files_for, is_folder, prepare
@@ -33,8 +37,7 @@ from sam_edge.formats.write import FORMATS, PICTURES, save_picture, write_masks
 from sam_edge.model import Model
 from sam_edge.photos import Photo, distinct_labels, photos_of
 from sam_edge.prompt_files import PROMPTS_HELP, read_prompt_file
-from sam_edge.tiling import Grid, georeference_of
-from sam_edge.tiling.grid import LEAST_OVERLAP, LEAST_TILE, MOST_TILE
+from sam_edge.tiling import check_tiles, georeference_of
 
 EVERYTHING_EXAMPLES = """\
 examples:
@@ -87,19 +90,7 @@ def add_commands(subparsers: Subparsers) -> None:
     )
     add_word_arguments(everything)
     add_tolerance_argument(everything)
-    tiles = everything.add_argument_group("pictures larger than the model sees well")
-    tiles.add_argument(
-        "--tile",
-        type=whole_number(LEAST_TILE, MOST_TILE),
-        metavar="PIXELS",
-        help="cut the picture into tiles of this side; masks that cross their edges become one",
-    )
-    tiles.add_argument(
-        "--overlap",
-        type=whole_number(LEAST_OVERLAP, MOST_TILE // 2),
-        metavar="PIXELS",
-        help="what neighbouring tiles have in common at least (default: an eighth of --tile)",
-    )
+    add_tile_arguments(everything)
     add_generator_arguments(everything)
     everything.set_defaults(run=run_everything)
 
@@ -217,13 +208,10 @@ class _Outputs:
 
 def _check_tiles(arguments: argparse.Namespace) -> None:
     """Refuse tiles that cannot be, before anything is opened."""
-    if arguments.tile is None:
-        if arguments.overlap is not None:
-            raise CommandLineError("--overlap is that of tiles; give --tile, too")
-        return
-    if arguments.prompts is not None:
-        raise CommandLineError("--tile looks for everything; leave out --prompts, or --tile")
-    Grid((1, 1), arguments.tile, arguments.overlap)
+    for name in ("prompts", "text", "detector") if arguments.tile is not None else ():
+        if getattr(arguments, name):
+            raise CommandLineError(f"--tile looks for everything; leave out --{name}, or --tile")
+    check_tiles(arguments.tile, arguments.overlap)
 
 
 def _kind_named(output: str) -> str:

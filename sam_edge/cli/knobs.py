@@ -21,6 +21,23 @@ def add_tolerance_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_tile_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add how a large picture is cut."""
+    tiles = parser.add_argument_group("pictures larger than the model sees well")
+    tiles.add_argument(
+        "--tile",
+        type=whole_number(1),
+        metavar="PIXELS",
+        help="cut the picture into tiles of this side; masks that cross their edges become one",
+    )
+    tiles.add_argument(
+        "--overlap",
+        type=whole_number(1),
+        metavar="PIXELS",
+        help="what neighbouring tiles have in common at least (default: an eighth of --tile)",
+    )
+
+
 def add_generator_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the knobs of ``SamAutomaticMaskGenerator``."""
     knobs = parser.add_argument_group("the official generator's knobs")

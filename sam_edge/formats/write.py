@@ -112,10 +112,11 @@ def masks_text(
     photo: Photo,
     size: tuple[int, int],
     tolerance: float,
+    georeference: Georeference | None = None,
 ) -> str:
     """Return one photo's masks as a format's text; see ``write_masks``."""
     if kind == "geojson":
-        return "".join(geojson_text(masks, tolerance=tolerance))
+        return "".join(geojson_text(masks, georeference=georeference, tolerance=tolerance))
     if kind == "svg":
         return svg_text(masks, size=size)
     if kind == "yolo":

@@ -42,7 +42,8 @@ def segment_tiles(
 
     Raises:
         TilingError: if the tile or the overlap cannot be.
-        ImageError: if no tile can be read or segmented, or one cannot and ``skip`` is None.
+        ImageError: if no tile can be read, or one cannot and ``skip`` is None.
+        EngineError: likewise, if it cannot be segmented.
         CancelledError: if ``cancelled`` said so.
     """
     tiles = list(Grid(picture.size, tile, overlap).tiles())
@@ -57,7 +58,8 @@ def segment_tiles(
             reason = str(error) or "there is not enough memory"
             failed.append(f"tile of {x1 - x0} x {y1 - y0} at {x0},{y0}: {reason}")
             if skip is None or len(failed) == len(tiles):
-                raise ImageError(f"{picture.name}, {failed[-1]}") from error
+                kind = EngineError if isinstance(error, EngineError) else ImageError
+                raise kind(f"{picture.name}, {failed[-1]}") from error
             skip(failed[-1])
         if progress is not None:
             progress(done, len(tiles))

@@ -73,6 +73,18 @@ class Grid:
                 yield Tile(row, column, box)
 
 
+def check_tiles(tile: int | None, overlap: int | None) -> None:
+    """Refuse tiles that cannot be; no tile is none.
+
+    Raises:
+        TilingError: as ``Grid``, or if there is an overlap of no tiles.
+    """
+    if tile is not None:
+        Grid((1, 1), tile, overlap)
+    elif overlap is not None:
+        raise TilingError("an overlap is that of tiles; give --tile (in Python tile=), too")
+
+
 def starts(length: int, tile: int, overlap: int) -> list[int]:
     """Return where tiles along one side begin: the fewest that overlap enough, evenly set.
 

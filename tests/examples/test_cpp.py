@@ -82,6 +82,17 @@ def test_masks_are_pythons(program, tmp_path, prompt):
         assert found.any()
 
 
+@pytest.mark.parametrize("path", sorted(PHOTOS.glob("*.jpg")), ids=lambda path: path.stem)
+def test_masks_of_jpeg_differ_little_as_its_decoders_do(program, tmp_path, path):
+    model = sam_edge.load_model(runtime="onnxruntime")
+    out = tmp_path / "mask.png"
+    subprocess.run([program, resolve(None), path, out, "300,150"], check=True)
+    best = model.decode(model.encode_image(path), points=[(300, 150)]).best
+    with Image.open(out) as mask:
+        found = np.asarray(mask) > 0
+    assert (found & best).sum() / (found | best).sum() >= 0.99
+
+
 def test_a_call_that_cannot_be_is_one_line(program, tmp_path):
     for words in ([], ["absent", "a.png", "b.png", "1,2"], [resolve(None), __file__, "b", "1,2"]):
         done = subprocess.run([program, *words], capture_output=True, text=True)

@@ -2,14 +2,17 @@
 
 import json
 import os
+from importlib.resources import files
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import sam_edge
 from sam_edge.batch.batches import Batch
 from sam_edge.batch.worker import Worker
 from sam_edge.cli import main
+from sam_edge.errors import ArgumentError
 from sam_edge.formats.write import FORMATS
 from tests.sam_edge.batch.conftest import draw, tree
 
@@ -129,3 +132,61 @@ def test_a_box_outside_of_the_photo_is_left_out_and_said_again(shots, tmp_path):
         assert (outcome.status, outcome.masks, len(outcome.problems)) == (status, 1, 2)
     record = json.loads((tmp_path / "out" / "000.done.json").read_text())
     assert list(outcome.problems) == record["problems"]
+
+
+@pytest.fixture
+def large_map(tmp_path):
+    """A photo on a map, as GeoTIFF."""
+    rasterio = pytest.importorskip("rasterio")
+    with Image.open(str(files("sam_edge") / "assets" / "photos" / "coffee.jpg")) as photo:
+        bands = np.moveaxis(np.asarray(photo), -1, 0)
+    path = tmp_path / "map.tif"
+    profile = {"driver": "GTiff", "count": 3, "height": 400, "width": 600, "dtype": "uint8"}
+    place = {"crs": "EPSG:32633", "transform": rasterio.Affine(0.5, 0, 500_000, 0, -0.5, 5_400_000)}
+    blocks = {"tiled": True, "blockxsize": 64, "blockysize": 64, "compress": "deflate"}
+    with rasterio.open(path, "w", **profile, **place, **blocks) as dataset:
+        dataset.write(bands)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["sa1b", "geojson"])
+def test_tiles_are_those_of_everything_and_maps_keep_their_coordinates(large_map, tmp_path, kind):
+    how = {"tile": 400, "overlap": 64, "format": kind, "generator": KNOBS}
+    (outcome,) = done(large_map, tmp_path / "out", **how)
+    assert (outcome.status, outcome.problems) == ("done", ())
+    out = tmp_path / f"one{FORMATS[kind]}"
+    words = ["everything", str(large_map), "--tile", "400", "--overlap", "64", "--format", kind]
+    assert main([*words, "--points-per-side", "2", "-o", str(out)]) == 0
+    assert (tmp_path / "out" / f"map{FORMATS[kind]}").read_bytes() == out.read_bytes()
+    assert (b"EPSG::32633" in out.read_bytes()) == (kind == "geojson")
+
+
+def test_other_tiles_or_polygons_are_made_anew(large_map, tmp_path):
+    how = {"tile": 400, "overlap": 64, "format": "geojson", "generator": KNOBS, "resume": True}
+    changes = [{}, {}, {"overlap": 100}, {"tolerance": 2}]
+    outcomes = [done(large_map, tmp_path / "out", **how | change)[0] for change in changes]
+    assert [outcome.status for outcome in outcomes] == ["done", "kept", "done", "done"]
+
+
+def test_a_tile_that_cannot_be_read_is_a_problem_of_its_photo(large_map, tmp_path):
+    large_map.write_bytes(large_map.read_bytes()[:-3000])
+    (outcome,) = done(large_map, tmp_path / "out", tile=400, overlap=64, generator=KNOBS)
+    assert outcome.status == "done"
+    assert outcome.masks > 0
+    (problem,) = outcome.problems
+    assert "tile of 400 x 400 at 200,0" in problem
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"tile": 63},
+        {"overlap": 64},
+        {"tile": 400, "embeddings": "embeddings"},
+        {"tile": 400, "prompts": "boxes.csv"},
+    ],
+)
+def test_tiles_that_do_not_fit_are_refused(shots, tmp_path, options):
+    with pytest.raises(ArgumentError):
+        Batch(shots, tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()

@@ -61,6 +61,8 @@ def test_suffix_and_overlay_are_understood(tmp_path):
         (["--overlap", "64"], "give --tile"),
         (["--tile", "320", "--overlap", "161"], "overlap by 16 to 160"),
         (["--tile", "320", "--prompts", "boxes.json"], "leave out --prompts"),
+        (["--tile", "320", "--text", "cup"], "leave out --text"),
+        (["--tile", "320", "--detector", "any"], "leave out --detector"),
         (["--tile", "63"], "from 64 to 16384"),
     ],
 )
