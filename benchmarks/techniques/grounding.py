@@ -19,6 +19,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -175,21 +176,21 @@ def main() -> None:
     write_text(arguments.output, json_text(record, indent=1))
 
 
-def rows_of(kind: str, folder: Path, precisions: list[str], rounds: int) -> list[dict[str, Any]]:
+def rows_of(
+    kind: str, folder: Path, precisions: list[str], rounds: int
+) -> Iterator[dict[str, Any]]:
     """Measure one kind: the peers, then ours in each precision on each engine."""
     directory = folder / kind
     directory.mkdir()
     run(MAKE, ROOT / "tests" / "export", kind, directory)
-    rows = [{"subject": "transformers eager", **run(EAGER, directory, rounds)}]
+    yield {"subject": "transformers eager", **run(EAGER, directory, rounds)}
     straight = folder / "straight.onnx"
     run(TRACE, directory, straight)
-    rows.append(
-        {
-            "subject": "straight trace, onnxruntime",
-            **run(STRAIGHT, straight, rounds),
-            "bytes": straight.stat().st_size,
-        }
-    )
+    yield {
+        "subject": "straight trace, onnxruntime",
+        **run(STRAIGHT, straight, rounds),
+        "bytes": straight.stat().st_size,
+    }
     for precision in precisions:
         bundle = folder / f"{kind}-{precision}"
         command = [sys.executable, "-m", "sam_edge.cli", "export", directory, "-o", bundle]
@@ -199,14 +200,11 @@ def rows_of(kind: str, folder: Path, precisions: list[str], rounds: int) -> list
         subprocess.run([*map(str, command), *words], check=True, stdout=subprocess.DEVNULL)
         for engine in ENGINES:
             graphs = [path for path in bundle.glob("*.onnx") if _is_for(path, engine)]
-            rows.append(
-                {
-                    "subject": f"{precision}, {engine}",
-                    **run(OURS, bundle, rounds, engine),
-                    "bytes": sum(path.stat().st_size for path in graphs),
-                }
-            )
-    return rows
+            yield {
+                "subject": f"{precision}, {engine}",
+                **run(OURS, bundle, rounds, engine),
+                "bytes": sum(path.stat().st_size for path in graphs),
+            }
 
 
 def _is_for(path: Path, engine: str) -> bool:
