@@ -221,8 +221,10 @@ def _check_tiles(arguments: argparse.Namespace) -> None:
         if arguments.overlap is not None:
             raise CommandLineError("--overlap is that of tiles; give --tile, too")
         return
-    if arguments.prompts is not None:
-        raise CommandLineError("--tile looks for everything; leave out --prompts, or --tile")
+    if arguments.prompts is not None or arguments.text or arguments.detector is not None:
+        raise CommandLineError(
+            "--tile looks for everything; leave out --prompts, --text and --detector, or --tile"
+        )
     Grid((1, 1), arguments.tile, arguments.overlap)
 
 
