@@ -74,6 +74,8 @@ def _stranger(place: Path) -> str:
         manifest = read_json(place / MANIFEST_NAME)
         for graph in manifest["graphs"]:
             known |= {graph["file"], *graph["external_data"]}
+        if "tokenizer" in manifest:
+            known.add(manifest["tokenizer"]["file"])
         found = {name for name in os.listdir(place) if not name.endswith(PARTIAL)}
         others = sorted(found - known)
     except (OSError, JsonFileError, LookupError, TypeError):

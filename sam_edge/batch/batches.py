@@ -26,14 +26,18 @@ from sam_edge.batch.values import (
     Job,
     Outcome,
     Settings,
+    Words,
     reason,
 )
-from sam_edge.batch.worker import RECORD, fingerprint_of
+from sam_edge.batch.worker import RECORD, fingerprint_of, made_by
 from sam_edge.detections import DetectionError, PhotoPrompts, UnnamedPhotoError
 from sam_edge.errors import ArgumentError, SamEdgeError
 from sam_edge.files import json_text
 from sam_edge.formats.write import FORMATS
 from sam_edge.formats.yolo import yolo_data
+from sam_edge.grounding.opening import load_grounder
+from sam_edge.grounding.phrases import checked_phrases
+from sam_edge.grounding.selection import Selection
 from sam_edge.loading import load_model
 from sam_edge.prompt_files import PromptFile, read_prompt_file
 from sam_edge.prompt_files.coco import DetectionFile
@@ -41,6 +45,7 @@ from sam_edge.segmenter import MEMORY_LIMIT
 from sam_edge.text import printable, shown
 from sam_edge.tiling import check_tiles
 from sam_edge.zoo import resolve
+from sam_edge.zoo.grounders import DEFAULT_GROUNDER, resolve_grounder
 
 MARK = "batch.json"
 """In the folder of the results: what made them."""
@@ -61,6 +66,12 @@ class Options(TypedDict, total=False):
         processes: worker processes; with Ray, of the whole cluster.
         memory_limit: in bytes, for all worker processes of a machine.
         prompts: what to segment, see ``read_prompt_file``; without it, everything.
+        text: phrases to look for, instead of everything; see ``Grounder.ground``.
+        exclude: phrases that must not match.
+        grounder: what finds them, as ``load_grounder`` takes it.
+        text_threshold: the least score of a box; None takes the grounder's.
+        top_k: boxes of each phrase at most.
+        best_phrase: give a box to its best phrase and no other.
         classes: names of YOLO's classes.
         dataset: what folders are: ``coco``, ``sa1b`` or ``labelme``.
         images: the folder of a COCO data set's photos.
@@ -85,6 +96,12 @@ class Options(TypedDict, total=False):
     processes: int | None
     memory_limit: int | None
     prompts: str | os.PathLike[str] | None
+    text: Sequence[str]
+    exclude: Sequence[str]
+    grounder: str | os.PathLike[str]
+    text_threshold: float | None
+    top_k: int | None
+    best_phrase: bool
     classes: str | os.PathLike[str] | None
     dataset: str | None
     images: str | os.PathLike[str] | None
@@ -157,11 +174,13 @@ class Batch:
             if count is not None and (not isinstance(count, int) or count < 1):
                 raise ArgumentError(f"{name} must be a whole number from 1 up, got {shown(count)}")
         check_tiles(options.get("tile"), options.get("overlap"))
-        for name in ("prompts", "embeddings"):
+        for name in ("prompts", "text", "embeddings"):
             if options.get("tile") is not None and options.get(name) is not None:
                 raise ArgumentError(
                     f"tiles are for everything in a photo; leave out {name}, or tile"
                 )
+        if options.get("text") and options.get("prompts") is not None:
+            raise ArgumentError("prompts and text both say what to segment; give one of them")
         self._options = options
         self._problems: list[str] = []
         skip = self._problems.append
@@ -186,9 +205,11 @@ class Batch:
             options.get("model"), runtime=options.get("runtime", "auto"), memory=memory
         )
         SamAutomaticMaskGenerator(model, **knobs)  # says what is wrong with them
+        words = _words(options, memory)
         limit = options.get("memory_limit")
         embeddings = options.get("embeddings")
         labels = {"object", *(printable(entry["name"]) for entry in self.categories)}
+        labels |= set() if words is None else set(words.phrases)
         self.settings = Settings(
             out=_absolute(address),
             bundle=str(resolve(options.get("model")).absolute()),
@@ -197,13 +218,14 @@ class Batch:
             kind=kind,
             tolerance=options.get("tolerance", 1.0),
             stretch=options.get("stretch", False),
-            generator={} if self._prompts is not None else knobs,
+            generator={} if self._prompts is not None or words is not None else knobs,
             tile=options.get("tile"),
             overlap=options.get("overlap"),
             embeddings=None if embeddings is None else _absolute(os.fspath(embeddings)),
             resume=options.get("resume", False),
             labels=tuple(sorted(labels)) if kind == "yolo" else (),
             memory_limit=MEMORY_LIMIT if limit is None else min(MEMORY_LIMIT, limit // 2),
+            words=words,
         )
         self._model = fingerprint_of(model.spec, model.engine, self.settings)["model"]
         self._unnamed = 0
@@ -405,6 +427,31 @@ def _all_knobs(chosen: Mapping[str, Any]) -> dict[str, Any]:
     if knobs["point_grids"] is not None:  # as JSON holds them
         knobs["point_grids"] = [np.asarray(grid).tolist() for grid in knobs["point_grids"]]
     return knobs
+
+
+def _words(options: Options, memory: str) -> Words | None:
+    """Return what words look for, once everything that can be refused was."""
+    if not options.get("text"):
+        return None
+    grounder = load_grounder(
+        options.get("grounder", DEFAULT_GROUNDER), options.get("runtime", "auto"), memory=memory
+    )
+    phrases = tuple(checked_phrases(options["text"]))
+    exclude = tuple(checked_phrases(options["exclude"])) if options.get("exclude") else ()
+    threshold = options.get("text_threshold")
+    threshold = grounder.spec.threshold if threshold is None else threshold
+    Selection(threshold, options.get("top_k"))  # says what is wrong with them
+    grounder.encode_phrases([*phrases, *exclude])
+    return Words(
+        bundle=str(resolve_grounder(options.get("grounder", DEFAULT_GROUNDER)).absolute()),
+        runtime=grounder.engine,
+        made_by=made_by(grounder.spec, grounder.engine),
+        phrases=phrases,
+        exclude=exclude,
+        threshold=threshold,
+        top_k=options.get("top_k"),
+        best_phrase=options.get("best_phrase", False),
+    )
 
 
 def _absolute(address: str) -> str:

@@ -55,6 +55,31 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class Words:
+    """What words look for in each photo, and what finds it; see ``Grounder.ground``.
+
+    Attributes:
+        bundle: the grounder's folder.
+        runtime: its engine.
+        made_by: what of the grounder the boxes depend on, as JSON holds it.
+        phrases: what is wanted.
+        exclude: what must not match.
+        threshold: the least score of a box.
+        top_k: boxes of each phrase at most; None for all.
+        best_phrase: whether a box is given to one phrase only.
+    """
+
+    bundle: str
+    runtime: str
+    made_by: Mapping[str, Any]
+    phrases: tuple[str, ...]
+    exclude: tuple[str, ...]
+    threshold: float
+    top_k: int | None = None
+    best_phrase: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """How photos are done, wherever that is.
 
@@ -74,6 +99,7 @@ class Settings:
         resume: whether what is done and right is kept.
         labels: every label of the set, sorted: YOLO numbers them.
         memory_limit: in bytes, for what decoding a photo may hold.
+        words: what to look for in photos without prompts; None for everything.
     """
 
     out: str
@@ -91,6 +117,7 @@ class Settings:
     resume: bool = False
     labels: tuple[str, ...] = ()
     memory_limit: int = MEMORY_LIMIT
+    words: Words | None = None
 
 
 DONE, KEPT, FAILED = "done", "kept", "failed"

@@ -28,11 +28,14 @@ from sam_edge.files import json_text, parse_json
 from sam_edge.formats import coco_document, labelled, sa1b_document, yolo_text
 from sam_edge.formats.records import LabelledMask
 from sam_edge.formats.write import FORMATS, label_map_bytes, masks_text
+from sam_edge.grounding.grounder import Grounder
+from sam_edge.grounding.masks import segment_detections
+from sam_edge.grounding.opening import load_grounder
 from sam_edge.image import MAX_PIXELS, ImageLike, RgbImage
 from sam_edge.loading import load_model
 from sam_edge.model import Model
 from sam_edge.photos import Photo
-from sam_edge.spec import ModelSpec
+from sam_edge.spec import BundleSpec, ModelSpec
 from sam_edge.tiling import georeference_of, open_windows, segment_tiles
 from sam_edge_runtimes import Float32
 from sam_edge_runtimes.memory import peak_rss
@@ -58,6 +61,11 @@ class Worker:
             settings.bundle, settings.runtime, settings.threads, memory=settings.memory
         )
         self._model = _Remembering(model)
+        self._grounder = None
+        if (words := settings.words) is not None:
+            self._grounder = load_grounder(
+                words.bundle, words.runtime, settings.threads, settings.memory
+            )
         self._place = place_at(settings.out)
         self._embeddings = None if settings.embeddings is None else place_at(settings.embeddings)
         self._generator = SamAutomaticMaskGenerator(
@@ -159,6 +167,8 @@ class Worker:
         photo: Photo,
         problems: list[str],
     ) -> list[LabelledMask]:
+        if prompts is None and self._grounder is not None:
+            return self._named(pixels, self._grounder)
         if prompts is None:
             return labelled(self._generator.generate(pixels))
         size = (pixels.shape[0], pixels.shape[1])
@@ -188,6 +198,23 @@ class Worker:
                 picture, self._generator, tile, self._settings.overlap, skip=problems.append
             )
         return [mask.labelled(size) for mask in found], size
+
+    def _named(self, pixels: RgbImage, grounder: Grounder) -> list[LabelledMask]:
+        words = self._settings.words
+        assert words is not None  # or there were no grounder
+        found = grounder.ground(
+            pixels,
+            words.phrases,
+            exclude=words.exclude,
+            threshold=words.threshold,
+            top_k=words.top_k,
+            best_phrase=words.best_phrase,
+        )
+        if not found:
+            return []
+        embedding = self._model.encode_image(pixels)
+        limit = self._settings.memory_limit
+        return segment_detections(self._model.model, embedding, found, memory_limit=limit)
 
     def _result(
         self,
@@ -249,8 +276,6 @@ def fingerprint_of(spec: ModelSpec, engine: str, settings: Settings) -> dict[str
     How many processes and threads there are is no part of it, nor are sam-edge's own and the
     engine's version: start anew after an upgrade that changes masks.
     """
-    graphs = {graph.role: graph.sha256 for graph in spec.graphs if engine in graph.engines}
-    graphs |= {graph.role: graph.sha256 for graph in spec.graphs if not graph.engines}
     chosen: dict[str, Any] = {"format": settings.kind, "stretch": settings.stretch}
     chosen["generator"] = dict(settings.generator)
     if settings.tile is not None:
@@ -260,10 +285,19 @@ def fingerprint_of(spec: ModelSpec, engine: str, settings: Settings) -> dict[str
     if settings.kind == "yolo":
         chosen["labels"] = list(settings.labels)
     chosen["embeddings"] = settings.embeddings is not None
+    if settings.words is not None:
+        chosen["words"] = asdict(replace(settings.words, bundle="", runtime=""))
     return {
-        "model": {"source": spec.source.sha256, "graphs": graphs, "engine": engine},
+        "model": made_by(spec, engine),
         "settings": json.loads(json.dumps(chosen)),
     }
+
+
+def made_by(spec: BundleSpec, engine: str) -> dict[str, Any]:
+    """Return what identifies a bundle on an engine, as JSON holds it."""
+    graphs = {graph.role: graph.sha256 for graph in spec.graphs if engine in graph.engines}
+    graphs |= {graph.role: graph.sha256 for graph in spec.graphs if not graph.engines}
+    return {"source": spec.source.sha256, "graphs": graphs, "engine": engine}
 
 
 def digest_of(prompts: PhotoPrompts) -> str:

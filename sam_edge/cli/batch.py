@@ -22,6 +22,7 @@ from sam_edge.cli.knobs import (
     knobs_of,
 )
 from sam_edge.cli.targets import json_target, prepare
+from sam_edge.cli.words import add_word_arguments, check_words
 from sam_edge.files import json_text
 from sam_edge.formats.write import FORMATS
 from sam_edge.prompt_files import PROMPTS_HELP
@@ -41,6 +42,8 @@ examples:
     sam-edge batch photos/ -o masks/ --prompts runs/detect/predict/labels/   # YOLO's
     sam-edge batch instances_val.json -o masks/ --prompts coco_instances_results.json
     sam-edge batch photos/ -o masks/ --prompts boxes.csv    # image,x0,y0,x1,y1,label,score
+  what words name in every photo, each phrase a category:
+    sam-edge batch photos/ -o masks/ --text "a mug" --text "a plate"
   polygons to correct by hand; and pictures that open at once in a labelling tool:
     sam-edge batch 'shots/**/*.jpg' -o labels/ --format labelme --embeddings embeddings/
   a folder of SA-1B; a list with a path a line:
@@ -86,6 +89,7 @@ def add_commands(subparsers: Subparsers) -> None:
     batch.add_argument(
         "--classes", type=Path, metavar="FILE", help="names of YOLO's classes (data.yaml)"
     )
+    add_word_arguments(batch, detector=False)
     batch.add_argument("--dataset", metavar="KIND", help="of a folder: coco, sa1b or labelme")
     batch.add_argument("--images", type=Path, metavar="DIR", help="coco: the photos' folder")
     batch.add_argument("--format", choices=FORMATS, default="coco", help="default: coco")
@@ -126,6 +130,7 @@ def run_batch(arguments: argparse.Namespace) -> int:
     from sam_edge.batch import Batch
     from sam_edge.batch.collected import entries_of
 
+    check_words(arguments)
     stop = threading.Event()
     prepare(json_target(arguments.json_log), [])
     batch = Batch(
@@ -138,6 +143,12 @@ def run_batch(arguments: argparse.Namespace) -> int:
         processes=arguments.processes,
         memory_limit=arguments.memory_limit,
         prompts=arguments.prompts,
+        text=arguments.text,
+        exclude=arguments.exclude,
+        grounder=arguments.grounder,
+        text_threshold=arguments.text_threshold,
+        top_k=arguments.top_k,
+        best_phrase=arguments.best_phrase,
         classes=arguments.classes,
         dataset=arguments.dataset,
         images=arguments.images,

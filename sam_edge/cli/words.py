@@ -57,8 +57,8 @@ class Finder:
         )
 
 
-def add_word_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags."""
+def add_word_arguments(parser: argparse.ArgumentParser, *, detector: bool = True) -> None:
+    """Add the flags; ``detector``: that one, too."""
     group = parser.add_argument_group("what to look for")
     group.add_argument(
         "--text",
@@ -94,11 +94,24 @@ def add_word_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--best-phrase", action="store_true", help="give a box to its best phrase and no other"
     )
+    if not detector:
+        return
     group.add_argument(
         "--detector",
         metavar="NAME",
         help="boxes from an installed detector instead (entry point sam_edge.detectors)",
     )
+
+
+def check_words(arguments: argparse.Namespace) -> None:
+    """Refuse flags that say nothing without ``--text``.
+
+    Raises:
+        CommandLineError: naming one.
+    """
+    for name, flag in _FLAGS.items():
+        if not arguments.text and getattr(arguments, name) not in (None, [], False):
+            raise CommandLineError(f"{flag} needs --text: say what to look for")
 
 
 def finder_from(arguments: argparse.Namespace) -> Finder | None:
@@ -110,10 +123,8 @@ def finder_from(arguments: argparse.Namespace) -> Finder | None:
         CommandLineError: if flags do not fit together.
         SamEdgeError: as for ``load_grounder``, ``Grounder.ground`` and ``detector_named``.
     """
+    check_words(arguments)
     if not arguments.text:
-        for name, flag in _FLAGS.items():
-            if getattr(arguments, name) not in (None, [], False):
-                raise CommandLineError(f"{flag} needs --text: say what to look for")
         if arguments.detector is None:
             return None
         return Finder(

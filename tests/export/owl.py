@@ -1,14 +1,14 @@
 """OWL-ViT and OWLv2 of seeded random weights in Hugging Face directories, as transformers has them.
 
-The vocabulary is learned from a few sentences: byte-level BPE like CLIP's, with 600 words. Weights
-are drawn with more spread than at the start of a training, so that boxes and scores differ.
+The vocabulary is byte-level BPE like CLIP's, of a few sentences. Weights are drawn with more spread
+than at the start of a training, so that boxes and scores differ.
 """
 
 import json
 
 import standins
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from tokenizers import pre_tokenizers
 
 with standins.hidden():  # transformers would ask more of torchvision than they have
     import transformers
@@ -48,7 +48,9 @@ SENTENCES = (
     "a person's hand holding 3 apples; don't eat them!",
     "windows, doors, houses and trees under a blue sky",
 )
-"""What the vocabulary is learned from."""
+"""Whose words the vocabulary has."""
+
+MERGES = 120
 
 
 TINY = {"text_config": TINY_TEXT, "vision_config": TINY_VISION, "projection_dim": 32}
@@ -78,30 +80,20 @@ def owl_directory(kind, path, sizes, seed=0):
 
 
 def write_vocabulary(path):
-    """Write ``vocab.json`` and ``merges.txt``."""
-    tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    trainer = trainers.BpeTrainer(
-        vocab_size=600,
-        end_of_word_suffix="</w>",
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    words = [word for sentence in SENTENCES for word in sentence.split()]
-    tokenizer.train_from_iterator(words * 3, trainer)
-    learned = json.loads(tokenizer.to_str())["model"]
+    """Write ``vocab.json`` and ``merges.txt``: each word is put together from its left."""
+    merges = {}
+    for word in " ".join(SENTENCES).split():
+        letters = [*word[:-1], f"{word[-1]}</w>"]
+        for count in range(1, len(letters)):
+            merges["".join(letters[:count]), letters[count]] = None
+    merges = list(merges)[:MERGES]
     # CLIP's order: every byte, every byte at a word's end, the merged, and the two ends last.
-    alphabet = sorted(
-        pre_tokenizers.ByteLevel.alphabet(), key=lambda letter: (letter != "!", letter)
-    )
-    words = [*alphabet, *(f"{letter}</w>" for letter in alphabet)]
-    merges = [merge if isinstance(merge, list) else merge.split(" ") for merge in learned["merges"]]
-    words += [word for word in ("".join(merge) for merge in merges) if word not in words]
-    words += ["<|startoftext|>", "<|endoftext|>"]
-    words = list(dict.fromkeys(words))
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())  # "!" is the first
+    words = [*alphabet, *(f"{letter}</w>" for letter in alphabet), *map("".join, merges)]
+    words = dict.fromkeys([*words, "<|startoftext|>", "<|endoftext|>"])
     path.joinpath("vocab.json").write_text(json.dumps({w: i for i, w in enumerate(words)}))
     path.joinpath("special_tokens_map.json").write_text(json.dumps({"pad_token": "!"}))
-    lines = ["#version: 0.2", *(" ".join(merge) for merge in merges), ""]
+    lines = ["#version: 0.2", *map(" ".join, merges), ""]
     path.joinpath("merges.txt").write_text("\n".join(lines), encoding="utf-8")
 
 

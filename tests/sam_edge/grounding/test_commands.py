@@ -70,10 +70,11 @@ def test_nothing_found_is_no_error(photo, capsys):
         assert json.load(file)["annotations"] == []
 
 
-@pytest.mark.parametrize("kind", ["sa1b", "coco", "labelme", "png", "svg", "yolo"])
-def test_everything_writes_every_format_with_the_phrase(photo, kind):
+def test_everything_writes_any_format_with_the_phrase(photo):
     words = ["--text", "a cat", "--text-threshold", "0", "--top-k", "2"]
-    assert main(["everything", photo, *words, *WORDS, "-o", "out/", "--format", kind]) == 0
+    assert main(["everything", photo, *words, *WORDS, "-o", "o.json", "--format", "labelme"]) == 0
+    with open("o.json") as file:
+        assert {shape["label"] for shape in json.load(file)["shapes"]} == {"a cat"}
 
 
 def test_in_coco_a_phrase_is_a_category_and_the_boxes_score_is_the_score(photo):
