@@ -7,7 +7,8 @@
 ...     print(outcome.item.file_name, outcome.masks)
 """
 
-from sam_edge.batch.batches import Batch, Options, Summary, iterate, run
+from sam_edge.batch.batches import Batch, iterate, run
+from sam_edge.batch.options import Options, Summary
 from sam_edge.batch.values import BatchError, Item, Outcome
 
 __all__ = ["Batch", "BatchError", "Item", "Options", "Outcome", "Summary", "iterate", "run"]

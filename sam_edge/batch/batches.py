@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
-
-import numpy as np
+from typing import Any, Unpack
 
 from sam_edge.automatic import SamAutomaticMaskGenerator
+from sam_edge.batch.categories import joined
 from sam_edge.batch.collected import COCO, ErrorLog, write_coco
 from sam_edge.batch.inputs import PhotoSet, photo_set
+from sam_edge.batch.options import ENGINES, Options, Paths, Summary, all_knobs
 from sam_edge.batch.places import is_remote, place_at
 from sam_edge.batch.values import (
     DONE,
@@ -49,100 +48,6 @@ from sam_edge.zoo.grounders import DEFAULT_GROUNDER, resolve_grounder
 
 MARK = "batch.json"
 """In the folder of the results: what made them."""
-
-ENGINES = ("local", "ray")
-
-Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
-
-
-class Options(TypedDict, total=False):
-    """How a batch is done; each may be left out.
-
-    Attributes:
-        model: as ``load_model`` takes it.
-        runtime: likewise.
-        memory: likewise.
-        threads: of the engine, in each worker process.
-        processes: worker processes; with Ray, of the whole cluster.
-        memory_limit: in bytes, for all worker processes of a machine.
-        prompts: what to segment, see ``read_prompt_file``; without it, everything.
-        text: phrases to look for, instead of everything; see ``Grounder.ground``.
-        exclude: phrases that must not match.
-        grounder: what finds them, as ``load_grounder`` takes it.
-        text_threshold: the least score of a box; None takes the grounder's.
-        top_k: boxes of each phrase at most.
-        best_phrase: give a box to its best phrase and no other.
-        classes: names of YOLO's classes.
-        dataset: what folders are: ``coco``, ``sa1b`` or ``labelme``.
-        images: the folder of a COCO data set's photos.
-        format: one of ``sam_edge.formats.write.FORMATS``; ``coco`` if left out.
-        tolerance: in pixels, of polygons.
-        stretch: see ``read_image``.
-        generator: the knobs of ``SamAutomaticMaskGenerator``.
-        tile: side of tiles, in pixels, for photos larger than the model sees well; a tile that
-            cannot be read is left out and a line of ``errors.jsonl``.
-        overlap: of tiles, see ``sam_edge.tiling.Grid``.
-        embeddings: a folder or address to which each photo's embedding is written.
-        resume: keep what an earlier run did, where photo, prompts, model and settings are the same.
-        engine: ``local`` or ``ray``.
-        address: of a Ray cluster; without it Ray looks for one, and starts one here.
-        stop: where it is set, what is under way is finished and no more is begun.
-    """
-
-    model: str | os.PathLike[str] | None
-    runtime: str
-    memory: str
-    threads: int | None
-    processes: int | None
-    memory_limit: int | None
-    prompts: str | os.PathLike[str] | None
-    text: Sequence[str]
-    exclude: Sequence[str]
-    grounder: str | os.PathLike[str]
-    text_threshold: float | None
-    top_k: int | None
-    best_phrase: bool
-    classes: str | os.PathLike[str] | None
-    dataset: str | None
-    images: str | os.PathLike[str] | None
-    format: str
-    tolerance: float
-    stretch: bool
-    generator: Mapping[str, Any]
-    tile: int | None
-    overlap: int | None
-    embeddings: str | os.PathLike[str] | None
-    resume: bool
-    engine: str
-    address: str | None
-    stop: threading.Event | None
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What became of a batch.
-
-    Attributes:
-        total: photos of the set.
-        done: of them, in this run.
-        kept: of an earlier run, and right.
-        failed: each a line of ``errors.jsonl``.
-        unnamed: of those done, how many the prompts' file says nothing of: they have no masks.
-        masks: of all photos that were done or kept.
-        errors: lines of ``errors.jsonl``: prompts that were left out are there, too.
-        seconds: how long it took.
-        stopped: whether it ended before all photos were looked at.
-    """
-
-    total: int
-    done: int
-    kept: int
-    failed: int
-    unnamed: int
-    masks: int
-    errors: int
-    seconds: float
-    stopped: bool
 
 
 class Batch:
@@ -199,7 +104,7 @@ class Batch:
         self._category_of = joined(self.photos.categories, categories)
         used = {entry["id"]: entry for entry in self._category_of.values()}
         self.categories = list({**self.photos.categories, **used}.values())
-        knobs = _all_knobs(options.get("generator", {}))
+        knobs = all_knobs(options.get("generator", {}))
         memory = options.get("memory", "normal")
         model = load_model(
             options.get("model"), runtime=options.get("runtime", "auto"), memory=memory
@@ -384,49 +289,6 @@ def iterate(
         SamEdgeError: as ``run``.
     """
     yield from Batch(photos, out, **options).iterate()
-
-
-def joined(
-    known: Mapping[int | str, Mapping[str, Any]], others: Mapping[int | str, Mapping[str, Any]]
-) -> dict[int | str, Mapping[str, Any]]:
-    """Say which category of a whole set each of a prompts' file is.
-
-    The set's own stay. Another with the number and the name of one is that one; so is one that
-    has its name alone, or its number alone and no name but the number. The rest keep their
-    numbers where they are free.
-
-    >>> joined({1: {"id": 1, "name": "cat"}}, {1: {"id": 1, "name": "dog"}})
-    {1: {'id': 2, 'name': 'dog'}}
-    """
-    taken = dict(known)
-    by_name = {entry["name"]: entry for entry in known.values()}
-    result: dict[int | str, Mapping[str, Any]] = {}
-    for key, entry in others.items():
-        same = known.get(key)
-        if same is not None and entry["name"] in (same["name"], str(key)):
-            result[key] = same
-        elif entry["name"] in by_name:
-            result[key] = by_name[entry["name"]]
-        else:
-            number = key
-            if key in taken:
-                number = 1 + max([0, *(other for other in taken if isinstance(other, int))])
-            taken[number] = result[key] = {**entry, "id": number}
-    return result
-
-
-def _all_knobs(chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the generator's arguments with its defaults, so that saying one changes nothing."""
-    parameters = inspect.signature(SamAutomaticMaskGenerator).parameters
-    ours = ("model", "output_mode", "memory_ceiling_bytes")
-    unknown = sorted({*chosen} - {*parameters} | {*chosen} & {*ours})
-    if unknown:
-        raise ArgumentError(f"{unknown[0]} is no knob of the generator's that a batch has")
-    knobs = {name: entry.default for name, entry in parameters.items() if name not in ours}
-    knobs |= chosen
-    if knobs["point_grids"] is not None:  # as JSON holds them
-        knobs["point_grids"] = [np.asarray(grid).tolist() for grid in knobs["point_grids"]]
-    return knobs
 
 
 def _words(options: Options, memory: str) -> Words | None:

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Any
 
+from sam_edge.batch.categories import Categories, Category
 from sam_edge.batch.places import Place
 from sam_edge.batch.values import BatchError, Item, Outcome
 from sam_edge.batch.worker import RECORD, read_record
@@ -18,8 +19,6 @@ from sam_edge.files import json_text, parse_json
 from sam_edge.formats.write import FORMATS
 
 ERRORS, COCO = "errors.jsonl", "coco.json"
-
-Category = Mapping[str, Any]
 
 
 class ErrorLog:
@@ -90,7 +89,7 @@ def write_coco(
         UnwritableError: if it cannot be written.
         BatchError: if a result went away meanwhile.
     """
-    known = _Categories(categories)
+    known = Categories(categories)
     count = 0
     with (
         place.writing(COCO) as file,
@@ -120,29 +119,6 @@ def write_coco(
         while part := annotations.read(1 << 20):
             file.write(part)
         file.write(f'],\n"categories": {_text(known.entries)}}}\n')
-
-
-class _Categories:
-    """The set's categories; those that only results have are numbered after them."""
-
-    def __init__(self, entries: Sequence[Category]) -> None:
-        self.entries = list(entries)
-        self._known = {entry["id"]: entry for entry in entries}
-        self._by_name = {entry["name"]: entry["id"] for entry in reversed(entries)}
-
-    def number(self, entry: Category) -> int | str:
-        same = self._known.get(entry["id"])
-        if same is not None and same["name"] == entry["name"]:
-            number: int | str = entry["id"]
-            return number
-        if entry["name"] not in self._by_name:
-            number = 1 + max([0, *(key for key in self._known if isinstance(key, int))])
-            added = {**entry, "id": number}
-            self.entries.append(added)
-            self._known[number] = added
-            self._by_name[entry["name"]] = number
-        found: int | str = self._by_name[entry["name"]]
-        return found
 
 
 READ_AHEAD = 32

@@ -1,32 +1,21 @@
-"""Worker processes on this machine: replaced where they die, and held to their memory."""
+"""Worker processes on this machine: as many as its cores and its memory have room for."""
 
 from __future__ import annotations
 
-import os
-import pickle
 import queue
-import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
-from sam_edge.batch.values import FAILED, BatchError, Job, Outcome, Settings
+from sam_edge.batch.steady import SteadyWorker
+from sam_edge.batch.values import BatchError, Job, Outcome, Settings
 from sam_edge.errors import SamEdgeError
 from sam_edge_runtimes.memory import memory_info, memory_limit
 from sam_edge_runtimes.threads import cores_here
 
-MOST_DEATHS = 2
-"""A photo that this many workers died of is reported."""
-
 SHARE_OF_FREE = 0.75
 """Of the memory that is free at the start, without a limit of the user's."""
-
-RECYCLED_ABOVE = 0.9
-"""Of its share: a worker that holds more between two photos is replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,148 +48,6 @@ def planned(
     if processes is None and fitting is not None:
         count = max(1, min(count, fitting))
     return Plan(count, threads or max(1, cores // count))
-
-
-class _DiedError(Exception):
-    """A worker process is no longer there."""
-
-
-class _Process:
-    """One worker process, started when it is made. Used by one thread.
-
-    Raises:
-        _DiedError: if it died while it opened the model.
-        SamEdgeError: if it could not open it.
-    """
-
-    def __init__(self, settings: Settings, share: int | None) -> None:
-        # -P: photos' folder is often the current one, and must not be searched for modules. A
-        # group of its own: Ctrl-C is for the parent, which lets this finish its photo.
-        group: dict[str, Any] = {"process_group": 0}
-        if sys.platform == "win32":
-            group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "sam_edge.batch.worker_process"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            # numpy's threads would be more than the cores, and each takes memory.
-            env={"OPENBLAS_NUM_THREADS": "1", **os.environ},
-            **group,
-        )
-        error = self._ask((settings, share))
-        if error is not None:
-            self.end()
-            raise error
-
-    def do(self, job: Job, share: int | None) -> tuple[Outcome, int]:
-        """Do one photo, and say how much memory is held then.
-
-        Raises:
-            _DiedError: if the process did.
-        """
-        outcome, held = self._ask((job, share))
-        return outcome, held
-
-    def kill(self) -> None:
-        """End it now; what it writes is not there then."""
-        with suppress(ProcessLookupError):
-            self._process.kill()
-
-    def end(self) -> None:
-        """Let it end."""
-        for stream in (self._process.stdin, self._process.stdout):
-            with suppress(OSError):
-                assert stream is not None
-                stream.close()
-        self._process.wait()
-
-    def _ask(self, content: object) -> Any:  # noqa: ANN401 - what the process pickles
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        try:
-            pickle.dump(content, self._process.stdin)
-            self._process.stdin.flush()
-            return pickle.load(self._process.stdout)
-        except (OSError, EOFError, pickle.UnpicklingError):
-            self.kill()
-            self.end()
-            raise _DiedError(_death(self._process.returncode)) from None
-
-
-def _death(code: int) -> str:
-    if code >= 0:
-        return f"died (exit code {code})"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
-    return f"died of {name}" + (", perhaps out of memory" if name == "SIGKILL" else "")
-
-
-class SteadyWorker:
-    """One worker process at a time: opened at its first photo, replaced where it dies.
-
-    Args:
-        settings: how photos are done.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._process: _Process | None = None
-        self._threads: int | None = None
-        self._opened = False
-        self._killed = False
-
-    def do(self, job: Job, threads: int, share: int | None) -> Outcome | None:
-        """Do one photo; None if this was killed meanwhile.
-
-        Args:
-            job: the photo.
-            threads: of the engine; where there were others, the process is replaced.
-            share: of memory, in bytes; None for no limit.
-
-        Raises:
-            BatchError: if no process can open the model.
-            SamEdgeError: if the model cannot be opened.
-        """
-        if threads != self._threads:
-            self.end()
-        while not self._killed:
-            try:
-                if self._process is None:
-                    self._threads = threads
-                    self._process = _Process(replace(self._settings, threads=threads), share)
-                    self._opened = True
-                outcome, held = self._process.do(job, share)
-            except _DiedError as error:
-                self._process = None
-                job = replace(job, attempt=job.attempt + 1)
-                if job.attempt < MOST_DEATHS:
-                    continue
-                if not self._opened:
-                    raise BatchError(
-                        f"a worker process {error} while it opened the model, {MOST_DEATHS} times; "
-                        "a smaller model, or more memory, may help"
-                    ) from None
-                reason = f"its worker process {error}, {MOST_DEATHS} times"
-                return Outcome(job.item, FAILED, problems=job.problems, error=reason)
-            if share is not None and held > RECYCLED_ABOVE * share:
-                self.end()
-            return outcome
-        return None
-
-    def kill(self) -> None:
-        """End at once, from another thread."""
-        self._killed = True
-        process = self._process
-        if process is not None:
-            process.kill()
-
-    def end(self) -> None:
-        """Let the process end, once it has done its photo."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.end()
 
 
 class _Crew:

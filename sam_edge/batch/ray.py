@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_edge.batch.local import SteadyWorker
+from sam_edge.batch.steady import SteadyWorker
 from sam_edge.batch.values import BatchError, Job, Outcome, Settings
 from sam_edge.bundle import MANIFEST_NAME
 from sam_edge.cache import cache_directory
@@ -55,7 +55,8 @@ def run_ray(
     Args:
         jobs: taken by the thousand.
         settings: how photos are done.
-        address: of the cluster; None takes the one that is connected, or starts one here.
+        address: of the cluster; None takes the one that is connected or that ``RAY_ADDRESS``
+            names, or starts one here.
         processes: workers of the whole cluster; None for as many as its cores have room for.
         threads: of the engine in each; None for 1.
         limit: in bytes, for the memory of the workers of one machine.
@@ -205,13 +206,15 @@ def _connected(address: str | None) -> Any:  # noqa: ANN401 - the module
             f"the engine ray needs Ray Data ({error}): pip install 'sam-edge[ray]'"
         ) from error
     if not ray.is_initialized():
-        own = {} if address else {"num_cpus": cores_here(), "include_dashboard": False}
+        address = address or os.environ.get("RAY_ADDRESS") or "local"
+        own: dict[str, Any] = {}
+        if address == "local":
+            own = {"num_cpus": cores_here(), "include_dashboard": False}
         try:
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **own)
         except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
             raise BatchError(
-                f"there is no Ray cluster at {address or 'this machine'}: "
-                f"{' '.join(str(error).split())[:300]}"
+                f"there is no Ray cluster at {address}: {' '.join(str(error).split())[:300]}"
             ) from error
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
