@@ -107,7 +107,10 @@ class Batch:
         knobs = all_knobs(options.get("generator", {}))
         memory = options.get("memory", "normal")
         model = load_model(
-            options.get("model"), runtime=options.get("runtime", "auto"), memory=memory
+            options.get("model"),
+            runtime=options.get("runtime", "auto"),
+            memory=memory,
+            compute=options.get("compute", "auto"),
         )
         SamAutomaticMaskGenerator(model, **knobs)  # says what is wrong with them
         words = _words(options, memory)
@@ -119,6 +122,7 @@ class Batch:
             out=_absolute(address),
             bundle=str(resolve(options.get("model")).absolute()),
             runtime=model.engine,
+            compute=model.compute.name,
             memory=memory,
             kind=kind,
             tolerance=options.get("tolerance", 1.0),
@@ -323,7 +327,7 @@ def _absolute(address: str) -> str:
 def _described(settings: Settings) -> dict[str, Any]:
     """Return what a reader of the results may want to know, no places among it."""
     described = asdict(settings)
-    kept = ("runtime", "kind", "tolerance", "stretch", "generator", "tile", "overlap")
+    kept = ("runtime", "compute", "kind", "tolerance", "stretch", "generator", "tile", "overlap")
     return {name: described[name] for name in kept}
 
 

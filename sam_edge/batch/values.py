@@ -10,6 +10,7 @@ from typing import Any
 from sam_edge.detections import PhotoPrompts
 from sam_edge.errors import SamEdgeError
 from sam_edge.segmenter import MEMORY_LIMIT
+from sam_edge_runtimes import FLOAT32
 
 
 class BatchError(SamEdgeError, RuntimeError):
@@ -87,6 +88,7 @@ class Settings:
         out: the folder of the results, or an address that fsspec knows.
         bundle: the model's folder.
         runtime: the engine.
+        compute: the format it computes in, so that every worker gives the same bytes.
         threads: of the engine, in each worker.
         memory: as ``load_model`` takes it.
         kind: one of ``sam_edge.formats.write.FORMATS``.
@@ -105,6 +107,7 @@ class Settings:
     out: str
     bundle: str
     runtime: str
+    compute: str = FLOAT32
     threads: int | None = None
     memory: str = "normal"
     kind: str = "coco"

@@ -58,7 +58,11 @@ class Worker:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         model = load_model(
-            settings.bundle, settings.runtime, settings.threads, memory=settings.memory
+            settings.bundle,
+            settings.runtime,
+            settings.threads,
+            memory=settings.memory,
+            compute=settings.compute,
         )
         self._model = _Remembering(model)
         self._grounder = None
@@ -288,7 +292,7 @@ def fingerprint_of(spec: ModelSpec, engine: str, settings: Settings) -> dict[str
     if settings.words is not None:
         chosen["words"] = asdict(replace(settings.words, bundle="", runtime=""))
     return {
-        "model": made_by(spec, engine),
+        "model": made_by(spec, engine) | {"compute": settings.compute},
         "settings": json.loads(json.dumps(chosen)),
     }
 

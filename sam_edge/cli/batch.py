@@ -138,6 +138,7 @@ def run_batch(arguments: argparse.Namespace) -> int:
         arguments.output,
         model=model_named(arguments),
         runtime=arguments.runtime,
+        compute=arguments.compute,
         memory=arguments.memory,
         threads=arguments.threads,
         processes=arguments.processes,
