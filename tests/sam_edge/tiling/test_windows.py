@@ -101,6 +101,24 @@ def test_white_may_be_the_lowest_number(tmp_path, rasterio):
         assert np.array_equal(window, expected)
 
 
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"BIGTIFF": "YES", "compress": "lzw", "predictor": 2},
+        {"tiled": False, "compress": "deflate", "blockysize": 16},
+        {"interleave": "band", "compress": "zstd"},
+    ],
+    ids=["big", "strips", "planes"],
+)
+def test_layouts_of_large_tiffs_are_read_by_windows(tmp_path, rasterio, how):
+    bands = np.moveaxis(np.asarray(photo()), -1, 0)
+    path = written(rasterio, tmp_path / "large.tif", bands, **how)
+    x0, y0, x1, y1 = BOX
+    with open_windows(path) as picture:
+        assert not isinstance(picture, ArrayWindows)
+        assert np.array_equal(picture.read(BOX), np.asarray(photo())[y0:y1, x0:x1])
+
+
 def test_of_many_bands_those_that_are_named_or_the_first_three_are_seen(tmp_path, rasterio):
     red, green, blue = np.moveaxis(np.asarray(photo()), -1, 0)
     infrared = 255 - red
