@@ -97,6 +97,8 @@ SLOW_CLIENTS := --ignore=tests/sam_edge/server/test_queues.py --ignore=tests/sam
 test-floors: $(FLOORS)/.done
 	$(FLOORS)/bin/pytest -m "not slow" tests/architecture tests/runtimes tests/sam_edge \
 		--ignore=tests/sam_edge/zoo --ignore=tests/sam_edge/test_long_runs.py \
+		--ignore=tests/sam_edge/filling/test_filling.py --ignore=tests/sam_edge/batch/test_batch.py \
+		--ignore=tests/sam_edge/test_official_notebooks.py \
 		--ignore=tests/sam_edge/cli/test_command_line.py \
 		--ignore=tests/sam_edge/server/test_annotations.py \
 		--ignore=tests/sam_edge/server/test_equals_command_line.py $(SLOW_CLIENTS)

@@ -14,6 +14,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
+from sam_edge_runtimes.memory import read_system_file
+
 ROOT = Path("/")
 
 
@@ -63,11 +65,11 @@ def cgroup_quota(root: Path = ROOT) -> float | None:
     """
     groups = root / "sys" / "fs" / "cgroup"
     shares = []
-    for folder in cgroup_folders(_read(root / "proc" / "self" / "cgroup")):
+    for folder in cgroup_folders(read_system_file(root / "proc" / "self" / "cgroup")):
         group = groups / folder
         for text in (
-            _read(group / "cpu.max"),
-            f"{_read(group / 'cpu.cfs_quota_us')} {_read(group / 'cpu.cfs_period_us')}",
+            read_system_file(group / "cpu.max"),
+            f"{read_system_file(group / 'cpu.cfs_quota_us')} {read_system_file(group / 'cpu.cfs_period_us')}",
         ):
             share = quota(text)
             if share is not None:
@@ -129,7 +131,8 @@ def whole_cores(processors: Iterable[int], root: Path = ROOT) -> int:
     folder = root / "sys" / "devices" / "system" / "cpu"
     return len(
         {
-            _read(folder / f"cpu{number}" / "topology" / "thread_siblings_list") or str(number)
+            read_system_file(folder / f"cpu{number}" / "topology" / "thread_siblings_list")
+            or str(number)
             for number in processors
         }
     )
@@ -150,7 +153,9 @@ def processor_list(text: str) -> frozenset[int]:
 
 
 def _online(root: Path) -> frozenset[int]:
-    online = processor_list(_read(root / "sys" / "devices" / "system" / "cpu" / "online"))
+    online = processor_list(
+        read_system_file(root / "sys" / "devices" / "system" / "cpu" / "online")
+    )
     return online or frozenset(range(os.cpu_count() or 1))
 
 
@@ -159,10 +164,3 @@ def _allowed() -> frozenset[int] | None:
     if sys.platform == "linux":
         return frozenset(os.sched_getaffinity(0))
     return None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""

@@ -18,7 +18,7 @@ def proc(monkeypatch):
     """Returns what sets the text of every file that is read."""
 
     def says(text):
-        def read_text(path, encoding):
+        def read_text(path, encoding, errors="strict"):
             if text is None:
                 raise FileNotFoundError(path)
             return text.encode().decode(encoding)

@@ -69,6 +69,7 @@ def test_an_engine_is_told_shapes_sizes_threads_and_where_to_keep_what_it_makes(
     assert told.pop("cache").name == f"digest of {role}"
     assert told == {
         "threads": 3,
+        "compute": "float32",
         "input_shapes": {"image": BATCH},
         "fixed": FIXED,
         "pack_weights": role == PROMPT_ENCODER_MASK_DECODER,
