@@ -114,7 +114,7 @@ def test_what_is_not_here_says_how_to_get_it(name, message):
 
 def test_list_says_what_is_here(table, capsys, monkeypatch):
     assert main(["models", "list"]) == 0
-    assert capsys.readouterr().out.count("not here") == 2
+    assert capsys.readouterr().out.count("not here") == 4
     with serving(Behaviour(CONTENT)) as address:
         monkeypatch.setenv("SAM_EDGE_MIRROR", address)
         assert main(["models", "pull", "tiny", "--checkpoint"]) == 0
