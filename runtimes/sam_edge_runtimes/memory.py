@@ -23,7 +23,7 @@ def give_back_freed() -> None:
 
 def resident_sizes() -> dict[str, int]:
     """Return the sizes in ``/proc/self/status`` (man 5 proc) in bytes; empty but on Linux."""
-    return _sizes(read_system_file(Path("/proc/self/status")))
+    return _sizes(system_text(Path("/proc/self/status")))
 
 
 def memory_info(name: str, root: Path = ROOT) -> int | None:
@@ -33,7 +33,7 @@ def memory_info(name: str, root: Path = ROOT) -> int | None:
         name: ``MemTotal``, ``MemAvailable``, ...
         root: where ``proc`` is.
     """
-    return _sizes(read_system_file(root / "proc" / "meminfo")).get(name)
+    return _sizes(system_text(root / "proc" / "meminfo")).get(name)
 
 
 def memory_limit(root: Path = ROOT) -> int | None:
@@ -43,7 +43,7 @@ def memory_limit(root: Path = ROOT) -> int | None:
         root: where ``sys`` is.
     """
     groups = root / "sys" / "fs" / "cgroup"
-    text = read_system_file(groups / "memory.max") or read_system_file(
+    text = system_text(groups / "memory.max") or system_text(
         groups / "memory" / "memory.limit_in_bytes"
     )
     # Version 1 says "no limit" with a number near 2 ** 63.
@@ -75,7 +75,7 @@ def _sizes(text: str) -> dict[str, int]:
     return sizes
 
 
-def read_system_file(path: Path) -> str:
+def system_text(path: Path) -> str:
     """Return what a file below ``/proc`` or ``/sys`` says; nothing where it is not there."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip()

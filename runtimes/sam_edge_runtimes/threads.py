@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from sam_edge_runtimes.memory import read_system_file
+from sam_edge_runtimes.memory import system_text
 
 ROOT = Path("/")
 
@@ -65,11 +65,11 @@ def cgroup_quota(root: Path = ROOT) -> float | None:
     """
     groups = root / "sys" / "fs" / "cgroup"
     shares = []
-    for folder in cgroup_folders(read_system_file(root / "proc" / "self" / "cgroup")):
+    for folder in cgroup_folders(system_text(root / "proc" / "self" / "cgroup")):
         group = groups / folder
         for text in (
-            read_system_file(group / "cpu.max"),
-            f"{read_system_file(group / 'cpu.cfs_quota_us')} {read_system_file(group / 'cpu.cfs_period_us')}",
+            system_text(group / "cpu.max"),
+            f"{system_text(group / 'cpu.cfs_quota_us')} {system_text(group / 'cpu.cfs_period_us')}",
         ):
             share = quota(text)
             if share is not None:
@@ -131,7 +131,7 @@ def whole_cores(processors: Iterable[int], root: Path = ROOT) -> int:
     folder = root / "sys" / "devices" / "system" / "cpu"
     return len(
         {
-            read_system_file(folder / f"cpu{number}" / "topology" / "thread_siblings_list")
+            system_text(folder / f"cpu{number}" / "topology" / "thread_siblings_list")
             or str(number)
             for number in processors
         }
@@ -153,9 +153,7 @@ def processor_list(text: str) -> frozenset[int]:
 
 
 def _online(root: Path) -> frozenset[int]:
-    online = processor_list(
-        read_system_file(root / "sys" / "devices" / "system" / "cpu" / "online")
-    )
+    online = processor_list(system_text(root / "sys" / "devices" / "system" / "cpu" / "online"))
     return online or frozenset(range(os.cpu_count() or 1))
 
 
