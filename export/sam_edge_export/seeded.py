@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from sam_edge_export.load import load_checkpoint
 from sam_edge_export.modules.sam import Sam
 
 
@@ -56,8 +57,8 @@ def seeded_checkpoint(
         image_size: in pixels.
         seed: for the random weights.
         path: the ``.pth`` to write.
-        decoder_weights: a ``Prompt_guided_Mask_Decoder.pt`` whose trained prompt encoder and mask
-            decoder replace the random ones.
+        decoder_weights: whose trained prompt encoder and mask decoder replace the random ones, see
+            ``trained_decoder``.
 
     Returns:
         ``path``.
@@ -71,11 +72,16 @@ def seeded_checkpoint(
 
 
 def trained_decoder(path: Path) -> dict[str, Tensor]:
-    """Read MobileSAMv2's prompt-guided mask decoder under the official names.
+    """Read a trained prompt encoder and mask decoder under the official names.
 
     Args:
-        path: ``Prompt_guided_Mask_Decoder.pt``, keys ``PromtEncoder`` (sic) and ``MaskDecoder``.
+        path: a checkpoint, such as nano's, or MobileSAMv2's ``Prompt_guided_Mask_Decoder.pt`` with the
+            keys ``PromtEncoder`` (sic) and ``MaskDecoder``.
     """
+    if path.suffix != ".pt":
+        state = load_checkpoint(path)[0].state_dict()
+        wanted = ("prompt_encoder.", "mask_decoder.")
+        return {name: tensor for name, tensor in state.items() if name.startswith(wanted)}
     halves = torch.load(path, map_location="cpu", weights_only=True)
     return {
         f"{half}.{name}": tensor
