@@ -75,8 +75,8 @@ def trained_decoder(path: Path) -> dict[str, Tensor]:
     """Read a trained prompt encoder and mask decoder under the official names.
 
     Args:
-        path: a checkpoint, such as nano's; or MobileSAMv2's ``Prompt_guided_Mask_Decoder.pt``, whose
-            keys are ``PromtEncoder`` (sic) and ``MaskDecoder``.
+        path: a checkpoint, such as nano's; or MobileSAMv2's Prompt_guided_Mask_Decoder.pt with
+            keys ``PromtEncoder`` (sic) and ``MaskDecoder``.
     """
     if path.suffix != ".pt":
         state = load_checkpoint(path)[0].state_dict()
