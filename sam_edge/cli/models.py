@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from sam_edge.cli.console import say, show
+from sam_edge.cli.console import TransferBar, say, show
 from sam_edge.cli.frame import CommandLineError, Subparsers, add_command, main
 from sam_edge.cli.pulling import pull_bundle, pull_checkpoint
 from sam_edge.errors import ModelNotFoundError
@@ -15,9 +15,10 @@ from sam_edge.zoo import named_model, resolve
 from sam_edge.zoo.cache import bundle_path, kept_bundle, kept_checkpoint
 from sam_edge.zoo.grounders import (
     NamedGrounder,
-    how_to_make,
+    grounder_path,
     kept_grounder,
     named_grounders,
+    pull_grounder,
     resolve_grounder,
     split_grounder_name,
 )
@@ -157,7 +158,7 @@ def run_pull(arguments: argparse.Namespace) -> int:
     """Fetch, and make a bundle."""
     name, precision = arguments.name, arguments.precision
     if name in named_grounders():
-        raise ModelNotFoundError(how_to_make(name, arguments.export or precision or "fp32"))
+        return _pull_grounder(name, arguments)
     if named_model(name).checkpoint is None:
         say(f"{name} comes with the package: {resolve(name)}")
         return 0
@@ -171,6 +172,24 @@ def run_pull(arguments: argparse.Namespace) -> int:
         precision = "fp32"
     bundle = pull_bundle(name, precision, size, verify=not arguments.no_verify)
     show(f"{bundle}")
+    return 0
+
+
+def _pull_grounder(name: str, arguments: argparse.Namespace) -> int:
+    precision = arguments.export
+    if arguments.checkpoint:
+        show(f"{pull_grounder(name, TransferBar.if_watched())}")
+        return 0
+    if precision is None:
+        raise CommandLineError(
+            f"{name} is traced with PyTorch: pip install 'sam-edge[export,text]', and then "
+            f"sam-edge models pull {name} --export {arguments.precision or 'fp32'}"
+        )
+    place = grounder_path(name, precision)
+    if kept_grounder(name, precision) is None:
+        folder = pull_grounder(name, TransferBar.if_watched())
+        return main(["export", str(folder), "-o", str(place), "--precision", precision])
+    show(f"{place}")
     return 0
 
 

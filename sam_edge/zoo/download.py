@@ -19,6 +19,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from email.message import Message
 from http.client import HTTPException, HTTPMessage, HTTPResponse
 from pathlib import Path
 from typing import IO, Self
@@ -115,6 +116,28 @@ def download(
             partial.sync()
         os.replace(path, target)
     return target
+
+
+def headers_of(url: str, timeout: float = 30.0) -> Message:
+    """Return what a server says of a file without sending it, before it sends on to another host.
+
+    Raises:
+        DownloadError: if the address is none, or nobody answers there.
+        urllib.error.HTTPError: if the server refuses.
+    """
+    request = _request(url)
+    request.method = "HEAD"
+    try:
+        with _opener(_SameHost).open(request, timeout=timeout) as response:
+            headers: Message = response.headers
+            return headers
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code in (301, 302, 303, 307, 308):
+            return error.headers
+        raise
+    except (OSError, HTTPException, ValueError, OverflowError) as error:
+        raise DownloadError(f"{shown(url)}: {_passing(error)}; try again later") from error
 
 
 def in_folder(folder: str, file: str) -> str:
@@ -215,7 +238,27 @@ class _HttpOnly(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _opener() -> urllib.request.OpenerDirector:
+class _SameHost(_HttpOnly):
+    """Follows redirects within a host, with the request's own method."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        if _parts(newurl).netloc != _parts(req.full_url).netloc:
+            return None
+        request = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if request is not None:
+            request.method = req.get_method()
+        return request
+
+
+def _opener(redirects: type[_HttpOnly] = _HttpOnly) -> urllib.request.OpenerDirector:
     """An opener that knows no scheme but http and https."""
     opener = urllib.request.OpenerDirector()
     for handler in (
@@ -225,7 +268,7 @@ def _opener() -> urllib.request.OpenerDirector:
         urllib.request.HTTPSHandler,
         urllib.request.HTTPDefaultErrorHandler,
         urllib.request.HTTPErrorProcessor,
-        _HttpOnly,
+        redirects,
     ):
         opener.add_handler(handler())
     return opener

@@ -9,6 +9,7 @@ from functools import cache
 from importlib.resources import files
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sam_edge.bundle import MANIFEST_NAME
 from sam_edge.cache import CacheError, cache_directory
@@ -16,6 +17,9 @@ from sam_edge.errors import JsonFileError, ModelNotFoundError
 from sam_edge.files import parse_json
 from sam_edge.spec import PRECISIONS
 from sam_edge.text import shown
+
+if TYPE_CHECKING:
+    from sam_edge.zoo.download import Progress
 
 TABLE = files("sam_edge.zoo") / "grounders.json"
 
@@ -81,24 +85,29 @@ def resolve_grounder(grounder: str | PathLike[str]) -> Path:
     for wanted in (precision,) if precision else PRECISIONS:
         if (bundle := kept_grounder(name, wanted)) is not None:
             return bundle
-    raise ModelNotFoundError(f"{text} is not here yet; {how_to_make(name, precision or 'fp32')}")
-
-
-def how_to_make(name: str, precision: str) -> str:
-    """Say in one line how a named grounder's bundle comes to where its name finds it.
-
-    Nobody has published the size and the sha256 of its files where we could read them, so that
-    nothing could be checked that we fetched.
-    """
-    try:
-        place = str(grounder_path(name, precision))
-    except CacheError:
-        place = f"{name}-{precision}"
-    words = "" if precision == "fp32" else f" --precision {precision}"
-    return (
-        f"fetch the folder {named_grounders()[name].page} (with git lfs), and make a bundle of it, "
-        f"which needs pip install 'sam-edge[export,text]': sam-edge export {name} -o {place}{words}"
+    raise ModelNotFoundError(
+        f"{text} is not here yet; get it with: sam-edge models pull {name} --export "
+        f"{precision or 'fp32'}"
     )
+
+
+def pull_grounder(name: str, progress: Progress | None = None) -> Path:
+    """Return a named grounder's folder as the hub has it, fetched if it is not in the cache.
+
+    Raises:
+        ModelNotFoundError: if ``SAM_EDGE_MIRROR`` is set: what a mirror has could not be checked.
+        CacheError: as for ``cache_directory``.
+        DownloadError, ChecksumError: as for ``fetch_folder``.
+    """
+    from sam_edge.zoo.hub import fetch_folder
+
+    if os.environ.get("SAM_EDGE_MIRROR"):
+        raise ModelNotFoundError(
+            f"{name} has no published sha256, so a mirror's files could not be checked; unset "
+            "SAM_EDGE_MIRROR to fetch it from its official source"
+        )
+    folder = cache_directory() / "checkpoints" / "hub" / name
+    return fetch_folder(named_grounders()[name].page, folder, progress)
 
 
 def split_grounder_name(text: str) -> tuple[str | None, str | None]:

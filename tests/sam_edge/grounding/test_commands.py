@@ -165,10 +165,10 @@ def test_named_grounders_are_listed_and_one_line_says_how_to_get_them(
     row = rows["owlv2-base-patch16-ensemble"]
     assert (row["licence"], row["bundles"]) == ("Apache-2.0", [])
     assert row["url"] == "https://huggingface.co/google/owlv2-base-patch16-ensemble"
-    assert main(["models", "pull", "owlvit-base-patch32"]) == 1
+    assert main(["models", "pull", "owlvit-base-patch32"]) == 2
     said = capsys.readouterr().err
-    assert "https://huggingface.co/google/owlvit-base-patch32" in said
-    assert f"-o {tmp_path}/bundles/owlvit-base-patch32-fp32" in said
+    assert "models pull owlvit-base-patch32 --export fp32" in said
+    assert "sam-edge[export,text]" in said
     shutil.copytree(BUNDLE, tmp_path / "bundles" / "owlvit-base-patch32-fp32")
     assert main(["models", "path", "owlvit-base-patch32"]) == 0
     assert capsys.readouterr().out.strip().endswith("owlvit-base-patch32-fp32")

@@ -78,7 +78,7 @@ def test_what_needs_a_cache_says_how_to_name_one(homeless, tmp_path, monkeypatch
 
 def test_the_table_is_listed_without_a_home(homeless, capsys):
     assert main(["models", "list"]) == 0
-    assert capsys.readouterr().out.count("not here") == 4
+    assert capsys.readouterr().out.count("not here") == 6
     assert main(["models", "path", "vit_b", "--checkpoint"]) == 1
     assert "not here yet" in capsys.readouterr().err
 

@@ -114,14 +114,14 @@ def test_what_is_not_here_says_how_to_get_it(name, message):
 
 def test_list_says_what_is_here(table, capsys, monkeypatch):
     assert main(["models", "list"]) == 0
-    assert capsys.readouterr().out.count("not here") == 2
+    assert capsys.readouterr().out.count("not here") == 4
     with serving(Behaviour(CONTENT)) as address:
         monkeypatch.setenv("SAM_EDGE_MIRROR", address)
         assert main(["models", "pull", "tiny", "--checkpoint"]) == 0
     path = capsys.readouterr().out.strip()
     assert path == str(checkpoint_path(named_models()["tiny"].checkpoint))
     assert main(["models", "list", "--json"]) == 0
-    tiny, unhashed = json.loads(capsys.readouterr().out)
+    tiny, unhashed, *_ = json.loads(capsys.readouterr().out)
     assert tiny["checkpoint"] == path
     assert unhashed["checkpoint"] is None
     assert main(["models", "path", "tiny", "--checkpoint"]) == 0
