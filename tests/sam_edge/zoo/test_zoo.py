@@ -121,7 +121,7 @@ def test_list_says_what_is_here(table, capsys, monkeypatch):
     path = capsys.readouterr().out.strip()
     assert path == str(checkpoint_path(named_models()["tiny"].checkpoint))
     assert main(["models", "list", "--json"]) == 0
-    tiny, unhashed = json.loads(capsys.readouterr().out)
+    tiny, unhashed, *_ = json.loads(capsys.readouterr().out)
     assert tiny["checkpoint"] == path
     assert unhashed["checkpoint"] is None
     assert main(["models", "path", "tiny", "--checkpoint"]) == 0
