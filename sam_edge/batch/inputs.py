@@ -165,6 +165,8 @@ def _photos(source: str, out: Path | None) -> Iterator[Path]:
                 yield Path(match)
     elif not source or source == "-":
         raise ImageError(f"{source!r} is no photo of a set; name a photo, a folder or a pattern")
+    elif path.suffix.lower() not in PHOTO_SUFFIXES and not path.exists():
+        raise ImageError(f"{source} is not there; name a photo, a folder or a pattern")
     else:
         yield path
 

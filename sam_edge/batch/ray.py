@@ -15,6 +15,7 @@ import shutil
 import tarfile
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
@@ -36,6 +37,9 @@ PHOTOS_AT_ONCE = 50_000
 
 LARGEST_BLOCK = 8
 """Photos that a worker is given at once, and a lost machine has to do again."""
+
+ASKED_EVERY_S = 0.2
+"""A worker that does many photos a second asks less often whether it is to stop."""
 
 _Batch = dict[str, "NDArray[np.object_]"]
 
@@ -143,6 +147,7 @@ class _Actor:
 
         self._ray = ray
         self._flag = flag
+        self._asked, self._stopped = -ASKED_EVERY_S, False
         self._threads, self._share = threads, share
         folder = unpacked(digest, lambda: ray.get(bundle))
         self._worker = SteadyWorker(replace(settings, bundle=str(folder)))
@@ -155,7 +160,10 @@ class _Actor:
 
     def _do(self, job: Job) -> Outcome | Exception | None:
         try:
-            if self._ray.get(self._flag.is_set.remote()):
+            if time.monotonic() - self._asked > ASKED_EVERY_S:
+                self._asked = time.monotonic()
+                self._stopped = self._ray.get(self._flag.is_set.remote())
+            if self._stopped:
                 return None
             return self._worker.do(job, self._threads, self._share)
         except Exception as error:  # Ray would do it again for ever

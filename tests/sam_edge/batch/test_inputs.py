@@ -94,6 +94,7 @@ def test_two_data_sets_that_number_alike_are_told_apart(folder):
         (["."], None, ImageError, "there are no photos"),
         (["*.jpg"], None, ImageError, "matches no file"),
         (["-"], None, ImageError, "no photo of a set"),
+        (["photo/"], None, ImageError, "photo/ is not there"),
         (["."], "voc", ArgumentError, "coco, sa1b, labelme"),
         (["."], "sa1b", TruthError, "no .json files"),
         (["."], "coco", TruthError, "0 .json files"),
