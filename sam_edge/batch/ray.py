@@ -7,16 +7,14 @@ way is done again elsewhere by Ray.
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 import os
 import pickle
 import shutil
-import tarfile
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -170,17 +168,12 @@ class _Actor:
             return error
 
 
-def packed(bundle: Path) -> NDArray[np.uint8]:
-    """Return a bundle's files as one array, which the workers of a machine share."""
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w") as archive:
-        for path in sorted(bundle.iterdir()):
-            if path.is_file():
-                archive.add(path, path.name)
-    return np.frombuffer(file.getvalue(), np.uint8)
+def packed(bundle: Path) -> dict[str, NDArray[np.uint8]]:
+    """Return a bundle's files as arrays, which the workers of a machine share."""
+    return {path.name: np.fromfile(path, np.uint8) for path in bundle.iterdir() if path.is_file()}
 
 
-def unpacked(digest: str, fetch: Any) -> Path:  # noqa: ANN401 - a call that returns ``packed``
+def unpacked(digest: str, fetch: Callable[[], Mapping[str, NDArray[np.uint8]]]) -> Path:
     """Return the folder of a bundle on this machine, put there by whoever comes first.
 
     Args:
@@ -193,8 +186,9 @@ def unpacked(digest: str, fetch: Any) -> Path:  # noqa: ANN401 - a call that ret
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{digest[:12]}.") as work:
         place = Path(work) / "bundle"
-        with tarfile.open(fileobj=io.BytesIO(fetch())) as archive:
-            archive.extractall(place, filter="data")
+        place.mkdir()
+        for name, data in fetch().items():
+            data.tofile(place / name)
         try:
             os.rename(place, folder)
         except OSError:  # another was faster

@@ -21,7 +21,7 @@ import sam_edge.batch
 from sam_edge.batch import Batch, BatchError, iterate
 from sam_edge.cli import main
 from sam_edge.errors import ArgumentError, SamEdgeError
-from tests.sam_edge.batch.conftest import SIZE, draw, draw_set, lines, tree
+from tests.sam_edge.batch.drawn import SIZE, draw, draw_set, lines, tree
 
 
 def test_a_set_with_a_bad_photo_is_done_and_kept_and_the_bad_one_named(shots, tmp_path, capsys):

@@ -12,7 +12,7 @@ import pytest
 import sam_edge.batch
 from sam_edge.batch.places import place_at
 from sam_edge.errors import MissingDependencyError, UnwritableError
-from tests.sam_edge.batch.conftest import tree
+from tests.sam_edge.batch.drawn import tree
 
 
 def test_a_file_address_is_a_folder(tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import sam_edge.batch
-from tests.sam_edge.batch.conftest import draw_set, tree
+from tests.sam_edge.batch.drawn import draw_set, tree
 
 pytest.importorskip("ray.data")
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="its clusters are of Linux")

@@ -14,7 +14,7 @@ from sam_edge.batch.worker import Worker
 from sam_edge.cli import main
 from sam_edge.errors import ArgumentError
 from sam_edge.formats.write import FORMATS
-from tests.sam_edge.batch.conftest import draw, tree
+from tests.sam_edge.batch.drawn import draw, tree
 
 KNOBS = {"points_per_side": 2}
 
