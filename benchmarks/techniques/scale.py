@@ -107,8 +107,8 @@ def text() -> str:
         costs.append(
             [
                 name,
-                *(f"{PHOTOS * boxes / 3600 * price:,.0f} USD" for price in PRICES.values()),
-                *(f"{PHOTOS * everything / 3600 * price:,.0f} USD" for price in PRICES.values()),
+                *(money(PHOTOS * boxes / 3600 * price) for price in PRICES.values()),
+                *(money(PHOTOS * everything / 3600 * price) for price in PRICES.values()),
             ]
         )
     head = ["model", "engine", "GFLOP/s", "core seconds to encode", "million, 2 boxes"]
@@ -171,6 +171,11 @@ def measured() -> str:
 def price_list() -> str:
     """Spell the prices."""
     return ", ".join(f"{price:g} USD ({kind})" for kind, price in PRICES.items())
+
+
+def money(dollars: float) -> str:
+    """Spell an amount."""
+    return f"{dollars:,.0f} USD" if dollars >= 10 else f"{dollars:.1f} USD"
 
 
 def hours(seconds: float) -> str:
