@@ -10,7 +10,7 @@ from sam_edge.batch import Batch
 from sam_edge.batch.worker import Worker
 from sam_edge.cli import main
 from sam_edge.errors import ArgumentError, PromptError
-from tests.sam_edge.batch.conftest import draw
+from tests.sam_edge.batch.drawn import draw
 from tests.sam_edge.grounding.conftest import BUNDLE
 
 pytest.importorskip("tokenizers")
