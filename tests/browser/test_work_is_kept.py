@@ -10,8 +10,8 @@ def test_a_reload_in_the_middle_shows_all(serve, browse):
     page.click(0.5, 0.9, button="right")
     page.press("Enter")
     page.click(0.85, 0.3)
-    rows = page.rows
     page.saved()
+    rows = page.rows
     page.tab.reload()
     page.ready()
     assert page.rows == rows

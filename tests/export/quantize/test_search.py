@@ -7,6 +7,7 @@ from PIL import Image
 
 from sam_edge.bundle import read_spec
 from sam_edge.cli import main
+from sam_edge_export.quantize import search
 from sam_edge_export.quantize.recipes import RECIPES
 from sam_edge_export.quantize.search import Row, marked, plot, table
 from sam_edge_runtimes import formats_of
@@ -48,7 +49,11 @@ def test_a_plot_shows_every_engine_and_takes_equal_rows():
     assert (picture == (31, 119, 180)).all(-1).sum() > 100
 
 
-def test_a_search_measures_every_recipe_of_an_engine(nano_checkpoint, tmp_path, capsys):
+def test_a_search_measures_every_recipe_of_an_engine(
+    nano_checkpoint, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(search, "ROUNDS", 1)
+    monkeypatch.setattr(search, "RUNS", 1)
     command = ["quantize", str(nano_checkpoint), "--search", "--image-size", "256"]
     command += ["--engine", "openvino", "--threads", "1", "--report", str(tmp_path / "report")]
     assert main(command) == 0
