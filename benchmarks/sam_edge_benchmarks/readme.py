@@ -33,8 +33,15 @@ COLUMNS = (
 """What fits on a README; the report has the rest."""
 
 
-SUBJECTS = ("official-torch/", "ours-torch/", "bundle/")
-"""How the subjects of its rows begin; the peers that nobody would choose are in the report."""
+SUBJECTS = (
+    "official-torch/cpu/eager/fp32",
+    "ours-torch/",
+    "bundle/onnxruntime/",
+    "bundle/openvino/int8",
+    "bundle/openvino/bf16/fp32",
+    "bundle/openvino/bf16/int8-weights",
+)
+"""How the subjects of its rows begin: what people choose between, and what they have today."""
 
 
 def readme_block(files: Sequence[Path]) -> str:

@@ -13,7 +13,7 @@ from sam_edge.image import preprocess
 from sam_edge.loading import graph_opener
 from sam_edge.spec import IMAGE_ENCODER
 from sam_edge.zoo import resolve
-from sam_edge_runtimes import open_session
+from sam_edge_runtimes import formats_of, open_session
 from tests.sam_edge.known import INSTALLED
 
 PHOTOS = 200
@@ -23,14 +23,18 @@ import numpy as np
 import sam_edge
 from sam_edge_runtimes.memory import resident_sizes
 
-model = sam_edge.load_model(runtime=sys.argv[1], threads=2, memory=sys.argv[2])
+_, engine, memory, compute = sys.argv
+model = sam_edge.load_model(runtime=engine, threads=2, memory=memory, compute=compute)
 generator = np.random.default_rng(0)
+first = generator.integers(0, 256, (300, 400, 3), np.uint8)
+answer = model.encode_image(first).features["image_embeddings"]
 for _ in range({PHOTOS}):
     height, width = generator.integers(200, 1400, 2)
     photo = generator.integers(0, 256, (height, width, 3), np.uint8)
     embedding = model.encode_image(photo)
     model.decode(embedding, points=[(width // 2, height // 2)])
     print(resident_sizes()["VmRSS"])
+assert np.array_equal(model.encode_image(first).features["image_embeddings"], answer)
 """
 
 
@@ -48,11 +52,19 @@ def photo_of(seed, height, width):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("memory", ["normal", pytest.param("low", marks=pytest.mark.slow)])
-def test_200_photos_of_changing_size_need_no_more_than_50(engine, memory):
-    done = subprocess.run(
-        [sys.executable, "-c", LONG_RUN, engine, memory], capture_output=True, text=True
-    )
+@pytest.mark.parametrize(
+    ("memory", "compute"),
+    [
+        ("normal", "float32"),
+        pytest.param("low", "float32", marks=pytest.mark.slow),
+        pytest.param("normal", "bfloat16", marks=pytest.mark.slow),
+    ],
+)
+def test_200_photos_of_changing_size_need_no_more_than_50(engine, memory, compute):
+    if compute not in formats_of(engine):
+        pytest.skip(f"{engine} does not compute in {compute} on this CPU")
+    command = [sys.executable, "-c", LONG_RUN, engine, memory, compute]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     megabytes = np.array([int(line) for line in done.stdout.split()]) / 1e6
     assert len(megabytes) == PHOTOS
