@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from math import prod
 from pickle import PicklingError
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sam_edge.compute import EXACT, Compute
 from sam_edge.embedding import ImageEmbedding
+from sam_edge.errors import ArgumentError
 from sam_edge.image import (
     ImageLike,
     input_shape,
@@ -34,6 +36,10 @@ from sam_edge_runtimes import (
     Float32,
     Session,
 )
+from sam_edge_runtimes.stopping import Stop, stoppable_by
+
+EncodeStage: TypeAlias = Literal["reading", "preparing", "encoding"]
+"""What ``encode_image`` does, in this order; nearly all of the time goes into the last."""
 
 PROMPTS_PER_CALL = 8
 """A larger batch takes more memory and is hardly faster a prompt."""
@@ -76,22 +82,52 @@ class Model:
             )
         return _reopened, (self._reopen,)
 
-    def encode_image(self, image: ImageLike) -> ImageEmbedding:
+    def encode_image(
+        self,
+        image: ImageLike,
+        progress: Callable[[EncodeStage], None] | None = None,
+        cancel: Stop | None = None,
+    ) -> ImageEmbedding:
         """Encode a photo once, for any number of prompts.
 
         Args:
             image: a path, a ``PIL.Image`` or an ``(H, W, 3)`` uint8 RGB array; see
                 ``sam_edge.image.read_image`` for what else is taken.
+            progress: told each stage as it begins, in this thread. No engine says how far it is
+                inside a graph, so there is no fraction of the last stage.
+            cancel: asked from any other thread, it stops the encode. Both engines stop before the
+                graph's next operator; reading a photo, preparing it and opening a graph for its
+                first run end before they notice.
 
         Raises:
             ImageError: if it is no photo.
+            RunStoppedError: if ``cancel`` was asked. The model works on as before.
+            ArgumentError: if ``cancel`` is no ``Stop``.
         """
+        if not (cancel is None or isinstance(cancel, Stop)):
+            raise ArgumentError(
+                "cancel is a sam_edge_runtimes.stopping.Stop, whose ask() stops an encode; "
+                f"got {type(cancel).__name__}"
+            )
+
+        def begin(stage: EncodeStage) -> None:
+            if cancel is not None:
+                cancel.check()
+            if progress is not None:
+                progress(stage)
+
+        begin("reading")
         pixels = read_image(image)
+        begin("preparing")
         height, width = pixels.shape[:2]
         digest = photo_sha256(pixels)
         prepared = preprocess(pixels, self.spec)
         del pixels  # a photo can be larger than what the encoder has to work with
-        answer = self.sessions[IMAGE_ENCODER].run({"image": prepared})
+        begin("encoding")
+        with nullcontext() if cancel is None else stoppable_by(cancel):
+            answer = self.sessions[IMAGE_ENCODER].run({"image": prepared})
+        if cancel is not None:
+            cancel.check()  # a session of another kind may have run on
         return ImageEmbedding(
             features={tensor.name: answer[tensor.name] for tensor in self.spec.embeddings},
             original_size=(height, width),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import IO, Any
@@ -150,9 +149,16 @@ class OpenVinoSession:
             request = self._compiled.create_infer_request()
         stop = current_stop()
         try:
-            with nullcontext() if stop is None else stop.reaching(request.cancel):
-                results = request.infer(dict(feeds), share_inputs=True, share_outputs=False)
-            return {name: np.asarray(results[index]) for index, name in enumerate(self._outputs)}
+            if stop is None:
+                request.infer(dict(feeds), share_inputs=True, share_outputs=True)
+            else:
+                with stop.reaching(request.cancel):
+                    request.start_async(dict(feeds), share_inputs=True)
+                    if stop.asked:  # before it started, when OpenVINO forgets a cancel
+                        request.cancel()
+                    request.wait()
+            tensors = enumerate(self._outputs)
+            return {name: request.get_output_tensor(index).data.copy() for index, name in tensors}
         except RunStoppedError:
             raise
         except Exception as error:

@@ -37,6 +37,15 @@ class Stop:
             if self._engine is not None:
                 self._engine()
 
+    def check(self) -> None:
+        """Raise if it was asked.
+
+        Raises:
+            RunStoppedError: if it was.
+        """
+        if self.asked:
+            raise RunStoppedError("the run was stopped")
+
     @contextmanager
     def reaching(self, engine: Callable[[], None]) -> Iterator[None]:
         """Reach a run's engine while it runs.
@@ -48,8 +57,7 @@ class Stop:
             RunStoppedError: if it was asked before, or while the engine ran and so failed.
         """
         with self._lock:
-            if self.asked:
-                raise RunStoppedError("the run was stopped before it began")
+            self.check()
             self._engine = engine
         try:
             yield

@@ -21,7 +21,7 @@ from sam_edge.server.embeddings import EmbeddingCache, Held
 from sam_edge.server.lane import Lane
 from sam_edge.server.library import Library, ServedPhoto, Signature
 from sam_edge.server.refusals import BadRequestError, SupersededError, TimedOutError
-from sam_edge_runtimes.stopping import Stop, stoppable_by
+from sam_edge_runtimes.stopping import Stop
 
 Part: TypeAlias = "tuple[int, int, int, int] | None"
 
@@ -201,8 +201,7 @@ class Encoder:
         encoding = {"event": "encoding", "expected_ms": self._expected_ms()}
         loop.call_soon_threadsafe(self._tell, target, encoding)
         start = time.perf_counter()
-        with stoppable_by(stop):
-            embedding = self._model.encode_image(pixels)
+        embedding = self._model.encode_image(pixels, cancel=stop)
         took = 1000 * (time.perf_counter() - start)
         self._times_ms.append(took)
         return Held.of(embedding, (height, width), target.part, self._name, took)
