@@ -85,7 +85,7 @@ def check_faithful(models, photo, truth):
 
 FULL_SIZE = [
     # ten seconds each; those of our modules, below, are compared in every shape
-    pytest.param(shape, marks=[] if shape in ("landscape", "one pixel thin") else pytest.mark.slow)
+    pytest.param(shape, marks=[] if shape == "landscape" else pytest.mark.slow)
     for shape in SHAPES
 ]
 

@@ -35,7 +35,13 @@ def small(variant, size=256):
     return sam.eval()
 
 
-@pytest.mark.parametrize("variant", ["nano", "mobile_sam", "vit_b"])
+FULL_SIZE_SLOW = [
+    "nano",
+    *(pytest.param(variant, marks=pytest.mark.slow) for variant in ("mobile_sam", "vit_b")),
+]
+
+
+@pytest.mark.parametrize("variant", FULL_SIZE_SLOW)
 def test_a_graph_takes_any_frame_and_gives_what_pytorch_gives(variant, tmp_path, monkeypatch):
     monkeypatch.setattr(image_encoder, "CHUNK_LOGITS", 2**14)  # four chunks of 16 rows
     monkeypatch.setattr(tiny_vit, "STRIP_ROWS", 16)  # four strips of 64 rows
@@ -112,6 +118,7 @@ def test_what_photo_frames_cannot_do_is_said_before_work_begins(nano_checkpoint,
         trace.encoder(Sam("nano", 1280), "photo")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["mobile_sam", "vit_b"])
 def test_a_model_that_was_traced_for_photos_is_traced_for_the_square_as_ever(variant, tmp_path):
     def operators(sam, frame):
@@ -159,7 +166,7 @@ def test_photo_frames_in_8_bits(nano_checkpoint, photos, tmp_path):
             assert masks.shape == (3, height, width)
 
 
-@pytest.mark.parametrize("variant", ["nano", "mobile_sam", "vit_b"])
+@pytest.mark.parametrize("variant", FULL_SIZE_SLOW)
 def test_as_much_of_it_is_equalised_as_of_the_square(variant, tmp_path):
     sam = small(variant)
     graphs = [trace.traced(trace.encoder(sam, frame), tmp_path) for frame in ("square", "photo")]

@@ -52,6 +52,7 @@ def test_pull_and_export_make_a_name_that_segments(table, monkeypatch, photos, c
     assert capsys.readouterr().out.strip().endswith("remote-int8-weights")
 
 
+@pytest.mark.slow
 def test_pull_and_export_int8_on_trained_weights(table, monkeypatch, photos):
     # no speed in tests
     monkeypatch.setattr("sam_edge_export.quantize.gate.speedup", lambda *_: 1.5)

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from sam_edge.bundle import read_spec
@@ -49,6 +50,7 @@ def test_a_plot_shows_every_engine_and_takes_equal_rows():
     assert (picture == (31, 119, 180)).all(-1).sum() > 100
 
 
+@pytest.mark.slow
 def test_a_search_measures_every_recipe_of_an_engine(
     nano_checkpoint, tmp_path, capsys, monkeypatch
 ):
