@@ -2,6 +2,8 @@
 
 import importlib.util
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -126,3 +128,31 @@ def test_the_newest_photo_counts(app, window, tmp_path):
     window.open(tmp_path / "small.png")
     until(app, lambda: window.embedding is not None)
     assert window.embedding.original_size == (60, 90)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="frozen on Linux so far")
+def test_frozen_it_starts_and_encodes_in_a_folder_without_python(tmp_path):
+    """In an environment of one engine, PySide6 and PyInstaller; docs/desktop.md has its figures."""
+    pytest.importorskip("PyInstaller")
+    for file in (FILE, FILE.with_suffix(".spec")):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    subprocess.run(
+        [sys.executable, "-m", "PyInstaller", "segment_window.spec"], cwd=tmp_path, check=True
+    )
+    program = tmp_path / "dist" / "segment_window" / "segment_window"
+    assert not list(program.parent.rglob("*torch*"))
+    start = time.perf_counter()
+    with subprocess.Popen(
+        [program, PHOTO],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={"QT_QPA_PLATFORM": "offscreen", "HOME": str(tmp_path)},
+    ) as process:
+        said = []
+        for line in process.stderr:
+            said.append((round(time.perf_counter() - start, 2), line.strip()))
+            if line.startswith(("Point at", "[PYI", "openvino", "onnxruntime")):
+                break
+        process.terminate()
+    assert said[-1][1].startswith("Point at"), said
