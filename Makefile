@@ -51,7 +51,7 @@ demo-export: $(DEV)/.done
 	$(BIN)/python examples/demo_export.py demo
 
 # What compares with PyTorch, or builds and checks the sources. Everything else runs on the wheel.
-WITH_TORCH := tests/export tests/benchmarks tests/browser tests/architecture \
+WITH_TORCH := tests/export tests/examples tests/benchmarks tests/browser tests/architecture \
 	tests/sam_edge/masks/test_boxes.py tests/sam_edge/masks/test_regions.py \
 	tests/sam_edge/masks/test_upsample.py tests/sam_edge/test_automatic.py tests/sam_edge/test_everything_oracle.py
 
