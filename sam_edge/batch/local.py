@@ -26,14 +26,18 @@ class Plan:
     threads: int
 
 
+THREADS = 2
+"""Of an engine in each process, unless told otherwise."""
+
+
 def planned(
     cores: int, processes: int | None, threads: int | None, fitting: int | None = None
 ) -> Plan:
-    """Share out cores: a process a core, unless told otherwise or memory is short.
+    """Share out cores: a process for every two, unless told otherwise or memory is short.
 
-    A thread of its own for each photo is the fastest use of a core: what no engine's threads
-    share (reading, resizing, run lengths) is then shared, too. ``benchmarks/techniques/batch.json``
-    has the measurement.
+    Two threads of an engine share the weights in the processor's cache, two processes do not: on
+    two cores one process was faster than two (``benchmarks/techniques/batch.json``). More than two
+    threads gain less from each.
 
     Args:
         cores: that this process may use.
@@ -41,10 +45,12 @@ def planned(
         threads: in each, as the user says; None for the cores' share.
         fitting: how many fit into the memory; None if that is not known.
 
-    >>> planned(8, None, None), planned(8, None, None, fitting=3), planned(8, None, 4)
-    (Plan(processes=8, threads=1), Plan(processes=3, threads=2), Plan(processes=2, threads=4))
+    >>> planned(8, None, None), planned(8, None, None, fitting=2), planned(8, None, 1)
+    (Plan(processes=4, threads=2), Plan(processes=2, threads=4), Plan(processes=8, threads=1))
+    >>> planned(1, None, None), planned(3, None, None), planned(2, 2, None)
+    (Plan(processes=1, threads=1), Plan(processes=1, threads=3), Plan(processes=2, threads=1))
     """
-    count = processes or max(1, cores // (threads or 1))
+    count = processes or max(1, cores // (threads or THREADS))
     if processes is None and fitting is not None:
         count = max(1, min(count, fitting))
     return Plan(count, threads or max(1, cores // count))
