@@ -120,8 +120,9 @@ def text() -> str:
         "from `MODEL-int8.json`, taken on processors of one name and two speeds: GFLOP/s are those "
         "of a product of float32 matrices on the two cores, in the same run, so ViT-H is that much "
         "faster on the faster one. The decoder, the same in all "
-        f"four, from `benchmarks/results/earlier/{DECODER.name}`: {1000 * decode['box']:.0f} ms of a "
-        f"core for a box, {1000 * decode['point']:.1f} for each of the {POINTS} points of everything. "
+        f"four, from `benchmarks/results/earlier/{DECODER.name}`: "
+        f"{1000 * decode['box']:.0f} ms of a core for a box, "
+        f"{1000 * decode['point']:.1f} for each of the {POINTS} points of everything. "
         "Reading photos and writing masks comes on top.",
         measured(),
         f"Money for a million photos, at assumed prices of {price_list()} for an hour of a core:"
