@@ -55,11 +55,15 @@ WITH_TORCH := tests/export tests/examples tests/benchmarks tests/browser tests/a
 	tests/sam_edge/masks/test_boxes.py tests/sam_edge/masks/test_regions.py \
 	tests/sam_edge/masks/test_upsample.py tests/sam_edge/test_automatic.py tests/sam_edge/test_everything_oracle.py
 
-test: $(DEV)/.done lint
+# Both halves at once: neither keeps two cores busy by itself.
+test: $(DEV)/.done lint $(WHEEL)/.done $(CORE)/.done
+	$(MAKE) --jobs=2 --output-sync=target test-torch test-wheel
+
+.PHONY: test-torch
+test-torch: $(DEV)/.done
 	$(BIN)/pytest -m "not slow" --doctest-modules --ignore-glob="*/_pyinstaller/hook-*" \
 		sam_edge runtimes/sam_edge_runtimes export/sam_edge_export benchmarks/sam_edge_benchmarks \
 		$(WITH_TORCH)
-	$(MAKE) test-wheel
 
 TOOLS := 'pytest>=8.3' 'hypothesis>=6.100' 'pycocotools>=2.0.8' 'tifffile>=2024.1' 'httpx>=0.27'
 
