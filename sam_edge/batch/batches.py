@@ -80,7 +80,7 @@ class Batch:
                 raise ArgumentError(f"{name} must be a whole number from 1 up, got {shown(count)}")
         check_tiles(options.get("tile"), options.get("overlap"))
         for name in ("prompts", "text", "embeddings"):
-            if options.get("tile") is not None and options.get(name) is not None:
+            if options.get("tile") is not None and options.get(name):
                 raise ArgumentError(
                     f"tiles are for everything in a photo; leave out {name}, or tile"
                 )

@@ -184,6 +184,7 @@ def test_a_tile_that_cannot_be_read_is_a_problem_of_its_photo(large_map, tmp_pat
         {"overlap": 64},
         {"tile": 400, "embeddings": "embeddings"},
         {"tile": 400, "prompts": "boxes.csv"},
+        {"tile": 400, "text": ["a cup"]},
     ],
 )
 def test_tiles_that_do_not_fit_are_refused(shots, tmp_path, options):

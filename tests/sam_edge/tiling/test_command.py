@@ -1,6 +1,7 @@
 """``everything --tile`` from end to end, with the model in the box."""
 
 import json
+import shutil
 import subprocess
 import sys
 from importlib.resources import files
@@ -45,6 +46,18 @@ def test_every_format_holds_what_is_found(tmp_path, kind):
         assert len({tuple(each["crop_box"]) for each in shown}) > 1
     parts = {"coco": '"iscrowd"', "labelme": '"polygon"', "svg": "<path", "geojson": '"Feature"'}
     assert text.count(parts.get(kind, "")) > 5
+
+
+def test_a_batch_of_tiles_finds_what_everything_finds(tmp_path):
+    how = ["--format", "geojson", "-o"]
+    (tmp_path / "photos").mkdir()
+    shutil.copy(PHOTO, tmp_path / "photos" / "coffee.jpg")
+    words = ["batch", str(tmp_path / "photos"), *TILES, "--processes", "1"]
+    assert main([*words, *how, str(tmp_path / "out")]) == 0
+    assert main(["everything", PHOTO, *TILES, *how, str(tmp_path / "one.geojson")]) == 0
+    assert len(json.loads((tmp_path / "one.geojson").read_text())["features"]) > 5
+    written = (tmp_path / "out" / "coffee-everything.geojson").read_bytes()
+    assert written == (tmp_path / "one.geojson").read_bytes()
 
 
 def test_suffix_and_overlay_are_understood(tmp_path):
