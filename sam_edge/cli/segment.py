@@ -282,18 +282,22 @@ def _record(
             "points": prompt.points.tolist(),
             "labels": prompt.labels.tolist(),
             "box": None if box is None else [box.x0, box.y0, box.x1, box.y1],
-            "masks": [
-                {
-                    "score": mask.score,
-                    "area": area(mask.rle),
-                    "segmentation": to_coco_rle(mask.rle),
-                }
-                for mask in found.get(number, ())
-            ],
+            "masks": [mask_record(mask.score, mask.rle) for mask in found.get(number, ())],
         }
         # An object for each prompt, so that the prompts' order says which is which.
         objects.append(record | ({"error": wrong[number]} if number in wrong else {}))
-    height, width = embedding.original_size
+    return {**photo_record(photo, embedding.original_size, model), "objects": objects}
+
+
+def photo_record(photo: Photo, size: tuple[int, int], model: Model) -> dict[str, Any]:
+    """Return what ``--json`` says of a photo, but for its objects.
+
+    Args:
+        photo: the photo.
+        size: its height and width.
+        model: what segmented it.
+    """
+    height, width = size
     return {
         "image": photo.name,
         "height": height,
@@ -302,8 +306,12 @@ def _record(
         "precision": model.spec.precision,
         "engine": model.engine,
         "compute": model.compute.name,
-        "objects": objects,
     }
+
+
+def mask_record(score: float, rle: Rle) -> dict[str, Any]:
+    """Return what ``--json`` says of a mask, whose score is its predicted IoU."""
+    return {"score": score, "area": area(rle), "segmentation": to_coco_rle(rle)}
 
 
 def _prompts(arguments: argparse.Namespace) -> list[Prompt]:

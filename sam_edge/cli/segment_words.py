@@ -12,14 +12,14 @@ from sam_edge.cli.console import say
 from sam_edge.cli.failures import Failures, for_each_photo
 from sam_edge.cli.flags import load_from
 from sam_edge.cli.frame import FAILED, CommandLineError
-from sam_edge.cli.segment import banner_of, write_mask
+from sam_edge.cli.segment import banner_of, mask_record, photo_record, write_mask
 from sam_edge.cli.targets import Target, files_for, is_folder, json_target, prepare, write_json
 from sam_edge.cli.words import Finder
 from sam_edge.detections import DetectionError
 from sam_edge.formats.records import LabelledMask
 from sam_edge.formats.write import PICTURES, save_picture
 from sam_edge.image import RgbImage
-from sam_edge.masks import decode_rle, to_coco_rle
+from sam_edge.masks import decode_rle
 from sam_edge.model import Model
 from sam_edge.photos import Photo, distinct_labels, photos_of
 from sam_edge.prompts import Prompt
@@ -116,12 +116,7 @@ def _record(
     photo: Photo, image: RgbImage, model: Model, masks: Sequence[LabelledMask], finder: Finder
 ) -> dict[str, Any]:
     return {
-        "image": photo.name,
-        "height": image.shape[0],
-        "width": image.shape[1],
-        "model": model.spec.variant,
-        "precision": model.spec.precision,
-        "engine": model.engine,
+        **photo_record(photo, (image.shape[0], image.shape[1]), model),
         **finder.record,
         "objects": [
             {
@@ -132,13 +127,7 @@ def _record(
                 else [mask.prompt.x0, mask.prompt.y0, mask.prompt.x1, mask.prompt.y1],
                 "label": mask.label,
                 "box_score": mask.box_score,
-                "masks": [
-                    {
-                        "score": mask.predicted_iou,
-                        "area": mask.area,
-                        "segmentation": to_coco_rle(mask.rle),
-                    }
-                ],
+                "masks": [mask_record(mask.predicted_iou, mask.rle)],
             }
             for mask in masks
         ],

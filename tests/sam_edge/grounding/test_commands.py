@@ -37,6 +37,7 @@ def test_segment_names_each_object_and_says_its_score(photo, capsys):
     out = capsys.readouterr()
     (record,) = json.loads(out.out)["photos"]
     assert record["grounder"] == {"model": "owlv2", "precision": "fp32", "engine": record["engine"]}
+    assert record["compute"] == "float32"
     found = record["objects"]
     assert 1 <= len(found) <= 4
     assert {entry["label"] for entry in found} <= {"a cat", "the red mug"}
