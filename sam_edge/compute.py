@@ -13,10 +13,9 @@ from importlib.util import find_spec
 from typing import Any
 
 from sam_edge.engine_choice import Way, measured_seconds
-from sam_edge.errors import ArgumentError
 from sam_edge.spec import BundleSpec
-from sam_edge_runtimes import ENGINES, FLOAT32, FORMATS, choose_engine, formats_of
-from sam_edge_runtimes.formats import refuse_emulation
+from sam_edge_runtimes import ENGINES, FLOAT32, choose_engine, formats_of
+from sam_edge_runtimes.formats import check_format, refuse_emulation
 
 LEAST_IOU, LEAST_IOU_P05 = 0.98, 0.90
 """What masks in fewer bits must reach: their mean IoU with float32's, and its 5th percentile."""
@@ -88,8 +87,8 @@ def settle(spec: BundleSpec, runtime: str, compute: str, memory: str) -> tuple[s
         EngineError: if the engine does not compute in that format on this processor.
         MissingDependencyError: if the engine is not installed.
     """
-    if compute != "auto" and compute not in FORMATS:
-        raise ArgumentError(f"compute {compute!r} is not one of auto, {', '.join(FORMATS)}")
+    if compute != "auto":
+        check_format(compute)
     fixed = FLOAT32 if compute == "auto" else compute
     among = [engine for engine in ENGINES if spec.runs_on(engine)]
     among.sort(key=lambda engine: fixed not in formats_of(engine))

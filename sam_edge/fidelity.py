@@ -73,10 +73,19 @@ class Fidelity:
 
     def record(self) -> dict[str, Any]:
         """Return the manifest's entry. What is not finite, which no limit allows, is None: JSON."""
-        return {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in asdict(self).items()
-        }
+        return finite_or_none(asdict(self))
+
+
+def finite_or_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values with None for every float that is not finite, as JSON has no word for those.
+
+    >>> finite_or_none({"error": math.inf, "photos": 3})
+    {'error': None, 'photos': 3}
+    """
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in values.items()
+    }
 
 
 @dataclass(frozen=True, slots=True)

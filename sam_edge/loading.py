@@ -94,7 +94,7 @@ def load_model(
     directory = resolve(model).absolute()
     spec = read_spec(directory)
     engine, settled = settle(spec, runtime, compute, memory)
-    return open_model(directory, engine, settled, threads=threads, memory=memory, cache=cache)
+    return _opened(directory, spec, engine, settled, threads, memory, cache)
 
 
 def open_model(
@@ -120,7 +120,18 @@ def open_model(
         ManifestError: if the bundle cannot be trusted, or is for other clients.
         EngineError: if its integers cannot be computed exactly on this CPU.
     """
-    spec = read_spec(directory)
+    return _opened(directory, read_spec(directory), engine, compute, threads, memory, cache)
+
+
+def _opened(
+    directory: Path,
+    spec: ModelSpec,
+    engine: str,
+    compute: Compute,
+    threads: int | None,
+    memory: str,
+    cache: bool,
+) -> Model:
     if spec.decoder != "native":
         raise ManifestError(
             f"{directory} has the {spec.decoder} decoder, which is for clients of the official "

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sam_edge.fidelity import PYTORCH
+from sam_edge.fidelity import PYTORCH, finite_or_none
 from sam_edge.gates import FidelityError
 from sam_edge.grounding.grounder import Candidates, Grounder, match
 from sam_edge.grounding.opening import load_grounder, open_phrases
@@ -55,10 +55,7 @@ class GroundingFidelity:
 
     def record(self) -> dict[str, Any]:
         """Return the manifest's entry. What is not finite, which no limit allows, is None: JSON."""
-        return {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in asdict(self).items()
-        }
+        return finite_or_none(asdict(self))
 
 
 @dataclass(frozen=True, slots=True)
