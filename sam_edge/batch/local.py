@@ -141,7 +141,7 @@ def run_local(
     Args:
         jobs: taken one by one, from other threads.
         settings: how photos are done.
-        processes: how many; None for one a core, as far as memory allows.
+        processes: how many; None for one for two cores, as far as memory allows.
         threads: of the engine in each; None for the cores' share.
         limit: in bytes, for the memory of all of them.
         stop: where it is set, no more jobs are taken, and what is under way is finished.

@@ -32,7 +32,6 @@ from sam_edge.formats import (
     draw_everything,
     labelled,
 )
-from sam_edge.formats.records import LabelledMask
 from sam_edge.formats.write import FORMATS, PICTURES, save_picture, write_masks
 from sam_edge.model import Model
 from sam_edge.photos import Photo, distinct_labels, photos_of
@@ -51,9 +50,9 @@ examples:
     sam-edge everything photo.jpg --coarse-first -o photo.json
   masks for the boxes of a detector, instead of a grid:
     sam-edge everything photo.jpg --prompts detections.json --format coco -o masks.json
+    sam-edge everything photos/ --prompts runs/detect/predict/labels/ -o masks/    # YOLO's
   a map or a slide of any size, tile by tile, as polygons in the map's coordinates:
     sam-edge everything ortho.tif --tile 1024 --overlap 128 -o ortho.geojson
-    sam-edge everything photos/ --prompts runs/detect/predict/labels/ -o masks/    # YOLO's
   what words name, each phrase a category:
     sam-edge everything photo.jpg --text "a mug" --text "a plate" --format coco -o masks.json
   a folder of photos, a file each:
@@ -123,14 +122,8 @@ def run_everything(arguments: argparse.Namespace) -> int:
             return
         image = photo.read(stretch=arguments.stretch)
         size = (image.shape[0], image.shape[1])
-        masks: list[LabelledMask] = []
         if finder is not None:
-            found = finder.find(image)
-            if found:
-                embedding = model.encode_image(image)
-                masks = finder.masks(model, embedding, found, arguments.memory_limit)
-            else:
-                say(f"{photo.name}: {finder.nothing}")
+            masks = finder.segment(photo.name, image, model, arguments.memory_limit)
         elif detections is not None:
             skip = failures.skip(photo)
             prompts = detections.prompts_of(photo.path or Path(photo.name), skip=skip)

@@ -44,13 +44,7 @@ def run_words(arguments: argparse.Namespace, finder: Finder) -> int:
 
     def segment(index: int, photo: Photo) -> None:
         image = photo.read(stretch=arguments.stretch)
-        found = finder.find(image)
-        masks: list[LabelledMask] = []
-        if found:
-            embedding = model.encode_image(image)
-            masks = finder.masks(model, embedding, found, arguments.memory_limit)
-        else:
-            say(f"{photo.name}: {finder.nothing}")
+        masks = finder.segment(photo.name, image, model, arguments.memory_limit)
         if folder is not None:
             names = [f"{labels[index]}-mask-{number}.png" for number in range(len(masks))]
             paths = [folder / name for name in names]

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sam_edge.cli.console import say
 from sam_edge.cli.flags import finite_number, whole_number
 from sam_edge.cli.frame import CommandLineError
 from sam_edge.detections import Detection
 from sam_edge.detectors import detector_named
-from sam_edge.embedding import ImageEmbedding
 from sam_edge.formats.records import LabelledMask
 from sam_edge.grounding.masks import segment_detections
 from sam_edge.grounding.opening import load_grounder
@@ -48,10 +48,15 @@ class Finder:
     record: Mapping[str, Any]
     banner: str = ""
 
-    def masks(
-        self, model: Model, embedding: ImageEmbedding, found: list[Detection], memory_limit: int
+    def segment(
+        self, name: str, image: RgbImage, model: Model, memory_limit: int
     ) -> list[LabelledMask]:
-        """Segment what was found in a photo."""
+        """Segment what is found in a photo; where that is nothing, a line says so by its name."""
+        found = self.find(image)
+        if not found:
+            say(f"{name}: {self.nothing}")
+            return []
+        embedding = model.encode_image(image)
         return segment_detections(
             model, embedding, found, self.duplicate_iou, memory_limit=memory_limit
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
@@ -46,18 +47,9 @@ def reduced(
             target = small[y : y + step, x : x + step]
             target[:] = np.asarray(Image.fromarray(window).reduce(factor))
     size = (small.shape[0], small.shape[1])
-    return small, [_small(mask, factor).labelled(size) for mask in masks]
-
-
-def _small(mask: TiledMask, factor: int) -> TiledMask:
-    return TiledMask(
-        spans=_sampled(mask.spans, factor),
-        predicted_iou=mask.predicted_iou,
-        stability_score=mask.stability_score,
-        points=mask.points,
-        crop_box=mask.crop_box,
-        label=mask.label,
-    )
+    return small, [
+        replace(mask, spans=_sampled(mask.spans, factor)).labelled(size) for mask in masks
+    ]
 
 
 def _sampled(spans: Spans, factor: int) -> Spans:
