@@ -127,6 +127,8 @@ mutants: $(MUTANTS)/.done
 test-slow: $(DEV)/.done
 	$(BIN)/pytest -m slow tests
 
+GPU_TABLE := --results benchmarks/results/xeon-amx-h200 --every-subject
+
 lint: $(DEV)/.done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -134,6 +136,7 @@ lint: $(DEV)/.done
 	$(BIN)/mypy export/training/*.py benchmarks/techniques/*.py
 	$(BIN)/lint-imports
 	$(BIN)/python -m sam_edge_benchmarks readme --check README.md
+	$(BIN)/python -m sam_edge_benchmarks readme --check docs/benchmarks.md $(GPU_TABLE)
 
 format: $(DEV)/.done
 	$(BIN)/ruff check --fix .
@@ -149,6 +152,7 @@ templates: $(DEV)/.done
 
 docs: $(DEV)/.done
 	$(BIN)/python -m sam_edge_benchmarks readme --write README.md
+	$(BIN)/python -m sam_edge_benchmarks readme --write docs/benchmarks.md $(GPU_TABLE)
 
 # A venv of its own: the site needs neither torch nor an engine.
 $(DOCS)/.done: pyproject.toml

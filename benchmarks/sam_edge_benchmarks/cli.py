@@ -1,4 +1,4 @@
-"""``sam-edge bench``: run, report, compare; and ``readme`` for this project's own table."""
+"""``sam-edge bench``: run, report, compare; and ``readme`` for this project's own tables."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sam_edge.zoo.table import named_models
 from sam_edge_benchmarks.compare import compare, compare_text
 from sam_edge_benchmarks.errors import BenchmarkError
 from sam_edge_benchmarks.models import BOX, Model, find_models
-from sam_edge_benchmarks.readme import readme_block, updated_readme
+from sam_edge_benchmarks.readme import SUBJECTS, readme_block, updated_readme
 from sam_edge_benchmarks.record import Record, read_record
 from sam_edge_benchmarks.report.markdown import markdown_report
 from sam_edge_benchmarks.report.page import html_report
@@ -123,11 +123,12 @@ def add_bench_commands(subparsers: Subparsers) -> None:
 
 def add_readme_command(subparsers: Subparsers) -> None:
     """Add ``readme``, which only this project's own checkout needs."""
-    readme = subparsers.add_parser("readme", help="the README's table from committed records")
+    readme = subparsers.add_parser("readme", help="a page's table from committed records")
     action = readme.add_mutually_exclusive_group(required=True)
-    action.add_argument("--write", type=Path, metavar="README.md")
-    action.add_argument("--check", type=Path, metavar="README.md")
+    action.add_argument("--write", type=Path, metavar="PAGE.md")
+    action.add_argument("--check", type=Path, metavar="PAGE.md")
     readme.add_argument("--results", type=Path, default=Path("benchmarks/results"))
+    readme.add_argument("--every-subject", action="store_true", help="not just the README's")
     readme.set_defaults(run=readme_command)
 
 
@@ -263,13 +264,14 @@ def compare_command(arguments: argparse.Namespace) -> int:
 
 
 def readme_command(arguments: argparse.Namespace) -> int:
-    """Write or check the README's table."""
+    """Write or check a page's table."""
     path: Path = arguments.write or arguments.check
     old = path.read_text(encoding="utf-8")
-    new = updated_readme(old, readme_block(sorted(arguments.results.glob("*.json"))))
+    subjects = ("",) if arguments.every_subject else SUBJECTS
+    new = updated_readme(old, readme_block(list(arguments.results.glob("*.json")), subjects))
     if arguments.check is not None:
         if old != new:
-            raise BenchmarkError(f"{path} does not show benchmarks/results; run: make docs")
+            raise BenchmarkError(f"{path} does not show {arguments.results}; run: make docs")
         return 0
     path.write_text(new, encoding="utf-8")
     return 0

@@ -1,4 +1,4 @@
-"""The README's table: written from the committed records, checked by ``make lint``."""
+"""Tables in the README and the docs: written from committed records, checked by ``make lint``."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ from sam_edge_benchmarks.errors import BenchmarkError
 from sam_edge_benchmarks.record import Record, read_record
 from sam_edge_benchmarks.report.markdown import markdown_table
 from sam_edge_benchmarks.report.tables import (
-    CUDA_NOT_MEASURED,
     RESULT_COLUMNS,
     entries,
     is_noisy,
-    notes,
     result_rows,
 )
 
@@ -24,13 +22,15 @@ COLUMNS = (
     "model",
     "px",
     "subject",
+    "threads",
     "encode p50 ms",
     "decode p50 ms",
     "peak MB",
+    "CUDA peak MB",
     "files MB",
     "mask IoU",
 )
-"""What fits on a README; the report has the rest."""
+"""What fits on a page; the report has the rest."""
 
 
 SUBJECTS = (
@@ -41,23 +41,29 @@ SUBJECTS = (
     "bundle/openvino/bf16/fp32",
     "bundle/openvino/bf16/int8-weights",
 )
-"""How the subjects of its rows begin: what people choose between, and what they have today."""
+"""How the subjects of the README's rows begin: what people choose between, and have today."""
 
 
-def readme_block(files: Sequence[Path]) -> str:
-    """Return what stands between the markers: a table, and where its figures come from."""
+def readme_block(files: Sequence[Path], subjects: tuple[str, ...] = SUBJECTS) -> str:
+    """Return what stands between the markers: a table, and where its figures come from.
+
+    Args:
+        files: the records.
+        subjects: how the subjects that get a row begin.
+    """
     ordered = sorted(files, key=lambda file: file.name)
     records = [read_record(file) for file in ordered]
     indices = [RESULT_COLUMNS.index(name) for name in COLUMNS]
-    subject = RESULT_COLUMNS.index("subject")
-    shown = [row for row in result_rows(entries(records)) if row[subject].startswith(SUBJECTS)]
+    subject, threads = (RESULT_COLUMNS.index(name) for name in ("subject", "threads"))
+    shown = [row for row in result_rows(entries(records)) if row[subject].startswith(subjects)]
+    if all(row[threads] == "default" for row in shown):
+        indices.remove(threads)
     rows = [tuple(row[index] for index in indices) for row in shown]
-    sources = ", ".join(f"`benchmarks/results/{file.name}`" for file in ordered) or "no record yet"
-    lines = [markdown_table(COLUMNS, rows), "", f"From {sources}."]
+    columns = [RESULT_COLUMNS[index] for index in indices]
+    sources = ", ".join(f"`{file.as_posix()}`" for file in ordered) or "no record yet"
+    lines = [markdown_table(columns, rows), "", f"From {sources}."]
     if _noisy(records):
         lines.append("Other programs ran during some of it: take those times as upper bounds.")
-    if CUDA_NOT_MEASURED in notes(records):
-        lines.append(CUDA_NOT_MEASURED)
     return "\n".join(lines)
 
 
@@ -66,13 +72,13 @@ def _noisy(records: Sequence[Record]) -> bool:
 
 
 def updated_readme(text: str, block: str) -> str:
-    """Return a README's text with the block between its markers.
+    """Return a page's text with the block between its markers.
 
     Raises:
         BenchmarkError: if the markers are not there, once each and in order.
     """
     if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
-        raise BenchmarkError(f"the README needs {START} and, below it, {END}, once each")
+        raise BenchmarkError(f"a page needs {START} and, below it, {END}, once each")
     before, _, rest = text.partition(START)
     after = rest.partition(END)[2]
     return f"{before}{START}\n{block}\n{END}{after}"

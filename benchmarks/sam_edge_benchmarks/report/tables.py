@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from sam_edge_benchmarks.record import Phase, Record, Result
 from sam_edge_benchmarks.statistics import paired_ratio, percentile
 
-CUDA_NOT_MEASURED = "CUDA: not yet measured."
-
 RESULT_COLUMNS = (
     "machine",
     "model",
@@ -223,7 +221,7 @@ def notes(records: Sequence[Record]) -> list[str]:
         for record in records
         for result in record.results
     ):
-        lines.append(CUDA_NOT_MEASURED)
+        lines.append("CUDA: not yet measured.")
     return lines
 
 
