@@ -13,12 +13,13 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from processes import answer_of
 
 from sam_edge.bundle import read_spec
 from sam_edge.files import json_text, write_text
@@ -56,11 +57,7 @@ RUNS = 3
 
 def measured(program: str, checkpoint: Path, output: Path, precision: str) -> dict[str, float]:
     """Run a program in fresh processes; return the medians of its seconds and peak bytes."""
-    found = []
-    for _ in range(RUNS):
-        command = [sys.executable, "-c", program, str(checkpoint), str(output), precision]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        found.append(json.loads(done.stdout.splitlines()[-1]))
+    found = [answer_of(program, checkpoint, output, precision) for _ in range(RUNS)]
     seconds, peaks = zip(*found, strict=True)
     return {
         "seconds": round(statistics.median(seconds), 2),

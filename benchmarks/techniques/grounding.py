@@ -15,7 +15,6 @@ ONNX Runtime as it comes.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -23,6 +22,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from processes import answer_of
 
 from sam_edge.files import json_text, write_text
 from sam_edge_benchmarks.machine import fingerprint, load_average
@@ -132,6 +133,7 @@ torch.onnx.export(
     output_names=["logits", "pred_boxes"], opset_version=17, dynamo=False,
     dynamic_axes={"input_ids": {0: "phrases"}, "attention_mask": {0: "phrases"}},
 )
+print("null")
 """
 
 STRAIGHT = (
@@ -183,13 +185,13 @@ def rows_of(
     """Measure one kind: the peers, then ours in each precision on each engine."""
     directory = folder / kind
     directory.mkdir()
-    run(MAKE, ROOT / "tests" / "export", kind, directory)
-    yield {"subject": "transformers eager", **run(EAGER, directory, rounds)}
+    answer_of(MAKE, ROOT / "tests" / "export", kind, directory)
+    yield {"subject": "transformers eager", **answer_of(EAGER, directory, rounds)}
     straight = folder / "straight.onnx"
-    run(TRACE, directory, straight)
+    answer_of(TRACE, directory, straight)
     yield {
         "subject": "straight trace, onnxruntime",
-        **run(STRAIGHT, straight, rounds),
+        **answer_of(STRAIGHT, straight, rounds),
         "bytes": straight.stat().st_size,
     }
     for precision in precisions:
@@ -203,7 +205,7 @@ def rows_of(
             graphs = [path for path in bundle.glob("*.onnx") if _is_for(path, engine)]
             yield {
                 "subject": f"{precision}, {engine}",
-                **run(OURS, bundle, rounds, engine),
+                **answer_of(OURS, bundle, rounds, engine),
                 "bytes": sum(path.stat().st_size for path in graphs),
             }
 
@@ -211,17 +213,6 @@ def rows_of(
 def _is_for(path: Path, engine: str) -> bool:
     own = [name for name in ENGINES if f".{name}." in path.name]
     return not own or engine in own
-
-
-def run(program: str, *words: object) -> dict[str, Any]:
-    """Run a program in a fresh process; return what its last line says."""
-    command = [sys.executable, "-c", program, *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    lines = done.stdout.splitlines()
-    answer: dict[str, Any] = json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
-    return answer
 
 
 def summary(rows: list[dict[str, Any]], kind: str) -> str:

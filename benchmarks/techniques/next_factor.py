@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,6 +25,7 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
+from processes import answer_of
 
 from sam_edge.bundle import read_spec
 from sam_edge.fidelity import relative_l2
@@ -102,25 +102,24 @@ def main() -> None:
             truth = None
             for index, request in enumerate(requests):
                 output = str(work / f"{index}.npy")
-                command = [sys.executable, __file__, "--one", json.dumps({**request, "to": output})]
-                done = subprocess.run(command, capture_output=True, text=True, check=True)
-                seconds[index].append(float(done.stdout))
+                taken = answer_of(__file__, "--one", json.dumps({**request, "to": output}))
+                seconds[index].append(taken)
                 truth = np.load(output) if truth is None else truth
                 errors[index] = relative_l2(np.load(output), truth)
-                print(ROWS[index]["engine"], ROWS[index]["label"], done.stdout, flush=True)
+                print(ROWS[index]["engine"], ROWS[index]["label"], taken, flush=True)
         table = []
-        for row, taken, error in zip(ROWS, seconds, errors, strict=True):
+        for row, times, error in zip(ROWS, seconds, errors, strict=True):
             base = next(
                 one
                 for other, one in zip(ROWS, seconds, strict=True)
                 if other["engine"] == row["engine"] and other["label"] == "float32"
             )
-            faster = statistics.median(a / b for a, b in zip(base, taken, strict=True))
+            faster = statistics.median(a / b for a, b in zip(base, times, strict=True))
             table.append(
                 {
                     "engine": row["engine"],
                     "what": row["label"],
-                    "seconds": statistics.median(taken),
+                    "seconds": statistics.median(times),
                     "faster": faster,
                     "embedding_rel_l2": error,
                 }
@@ -226,7 +225,7 @@ def one(request: Row) -> None:
         answer = np.array(run())
         taken.append((time.perf_counter() - began) / streams)
     np.save(request["to"], answer)
-    print(statistics.median(taken[1:]), end="")
+    print(statistics.median(taken[1:]))
 
 
 if __name__ == "__main__":

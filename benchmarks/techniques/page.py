@@ -19,8 +19,6 @@ import itertools
 import json
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -35,6 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
+from processes import served
 
 import sam_edge
 from sam_edge.masks.quality import iou
@@ -87,7 +86,8 @@ def main() -> None:
         shutil.copy(photo, folder)
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
         report["chromium"] = browser.version
-        with served(arguments.model, Path(folder)) as address:
+        words = [folder, "-m", arguments.model, "--threads", str(THREADS), "--uploads"]
+        with served(*words, f"{folder}/up") as (address, _):
             for name, query in (
                 ("server", "route=server"),
                 ("page, 1 thread", "route=page&threads=1"),
@@ -141,20 +141,6 @@ def native(name: str, photo: Path) -> Callable[[], float]:
     for _ in range(10):
         decode()
     return decode
-
-
-@contextmanager
-def served(model: str, folder: Path) -> Iterator[str]:
-    """A server of its own on the photo; yields its address."""
-    command = [sys.executable, "-m", "sam_edge.cli", "serve", str(folder), "--no-browser"]
-    command += ["-m", model, "--port", "0", "--threads", str(THREADS), "--uploads", f"{folder}/up"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        yield process.stdout.readline().strip()
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 def hover(page: Page, address: str, moves: int, decode: Callable[[], float]) -> dict[str, Any]:

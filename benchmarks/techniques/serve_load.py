@@ -17,8 +17,6 @@ import json
 import os
 import random
 import statistics
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -28,11 +26,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
+from processes import answer_of, served
 
 import sam_edge
 from sam_edge.photos import photos_in
 from sam_edge.prompts import Prompt, sparse_prompts
 from sam_edge_benchmarks.machine import fingerprint
+from sam_edge_runtimes.memory import resident_sizes
 
 RESULT = Path(__file__).parent / "serve_load.json"
 SIZE = 451, 300  # of chelsea.jpg
@@ -85,22 +85,18 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the record."""
     photo = next(path for path in photos_in(None) if path.name == "chelsea.jpg")
     with tempfile.TemporaryDirectory() as cache:
-        server = start(photo, cache, arguments.model)
-        try:
-            assert server.stdout is not None
-            address = server.stdout.readline().strip().rstrip("/")
+        words = [] if arguments.model is None else ["-m", arguments.model]
+        with served(str(photo), *words, cache=cache) as (address, server):
+            address = address.rstrip("/")
             embedding = encode(address, photo)
             variant = sam_edge.load_model(arguments.model).spec.variant
             lone = lone_trips(address, embedding, photo, arguments)
-            before = memory(server.pid)
-            Path(f"/proc/{server.pid}/clear_refs").write_text("5", encoding="ascii")  # the peak's
-            command = [sys.executable, __file__, "--load", address, embedding]
-            command += ["--clients", str(arguments.clients), "--seconds", str(arguments.seconds)]
-            loaded = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-            after = memory(server.pid)
-        finally:
-            server.terminate()
-            server.wait()
+            before = resident_sizes(server)
+            Path(f"/proc/{server}/clear_refs").write_text("5", encoding="ascii")  # the peak's
+            words = ["--load", address, embedding]
+            words += ["--clients", str(arguments.clients), "--seconds", str(arguments.seconds)]
+            loaded = answer_of(__file__, *words)
+            after = resident_sizes(server)
     machine = fingerprint()
     trips, native = lone["trip_s"], lone["native_s"]
     busy = loaded.pop("trip_s")
@@ -123,19 +119,6 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     }
     print(json.dumps(record, indent=1))
     return record
-
-
-def start(photo: Path, cache: str, model: str | None) -> subprocess.Popen[str]:
-    """Start the server."""
-    code = "import sys; from sam_edge.cli import main; sys.exit(main(sys.argv[1:]))"
-    words = ["serve", str(photo), "--port", "0", "--no-browser"]
-    words += [] if model is None else ["-m", model]
-    return subprocess.Popen(
-        [sys.executable, "-P", "-c", code, *words],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "SAM_EDGE_CACHE": cache},
-    )
 
 
 def encode(address: str, photo: Path) -> str:
@@ -199,13 +182,6 @@ def load(address: str, embedding: str, clients: int, seconds: float) -> dict[str
     for thread in threads:
         thread.join()
     return {"statuses": dict(statuses), "errors": errors, "trip_s": times}
-
-
-def memory(process: int) -> dict[str, int]:
-    """Return the server's sizes in bytes."""
-    lines = Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines()
-    sizes = (line.split() for line in lines if line.startswith(("VmRSS", "VmHWM")))
-    return {words[0][:-1]: 1024 * int(words[1]) for words in sizes}
 
 
 def percentiles(times: list[float]) -> dict[str, float]:

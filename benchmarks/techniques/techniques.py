@@ -21,7 +21,6 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -32,6 +31,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from processes import answer_of
 
 from sam_edge_runtimes import import_engine
 from sam_edge_runtimes.memory import resident_sizes
@@ -363,11 +363,7 @@ STATES: dict[str, dict[str, Any]] = {
 
 def in_a_process(request: dict[str, Any], environment: dict[str, str] | None = None) -> Row:
     """Run one measurement in a process of its own."""
-    command = [sys.executable, __file__, "one", json.dumps(request)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    if done.returncode:
-        sys.exit(f"{request}: {done.stderr[-2000:]}")
-    answer: Row = json.loads(done.stdout)
+    answer: Row = answer_of(__file__, "one", json.dumps(request), environment=environment)
     return answer
 
 

@@ -21,9 +21,13 @@ def give_back_freed() -> None:
             trim(0)
 
 
-def resident_sizes() -> dict[str, int]:
-    """Return the sizes in ``/proc/self/status`` (man 5 proc) in bytes; empty but on Linux."""
-    return _sizes(system_text(Path("/proc/self/status")))
+def resident_sizes(process: int | None = None) -> dict[str, int]:
+    """Return the sizes in ``/proc/PID/status`` (man 5 proc) in bytes; empty but on Linux.
+
+    Args:
+        process: its number; None for this one.
+    """
+    return _sizes(system_text(Path("/proc") / str(process or "self") / "status"))
 
 
 def memory_info(name: str, root: Path = ROOT) -> int | None:
