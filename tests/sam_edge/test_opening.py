@@ -84,6 +84,14 @@ def test_without_a_cache_nothing_is_kept(opened):
     assert opened[0][2]["shrink"] is False
 
 
+@pytest.mark.parametrize(("memory", "shrinks"), [("low", True), ("normal", False)])
+def test_low_memory_gives_working_memory_back(opened, memory, shrinks):
+    model = sam_edge.load_model(runtime="onnxruntime", memory=memory)
+    for session in model.sessions.values():
+        session.run({"image": np.zeros(1, np.float32)})
+    assert [told["shrink"] for _, _, told in opened] == [shrinks, shrinks]
+
+
 def test_bytes_are_compared_once_however_often_a_graph_is_opened(opened, monkeypatch):
     looked = []
     monkeypatch.setattr(loading, "checked_digest", lambda *_: looked.append(1) or "digest")

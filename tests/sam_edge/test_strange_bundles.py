@@ -122,6 +122,35 @@ def test_what_a_graph_reads_beside_itself_must_be_listed(bundle, capsys):
     assert checked_digest(bundle, graph) != before
 
 
+def test_a_graphs_digest_is_of_all_that_lies_beside_it(bundle):
+    from sam_edge_runtimes.graph_file import sha256_file
+
+    path = bundle / "prompt_encoder_mask_decoder.onnx"
+    names = ["one.data", "two.data"]
+    for name in names:
+        (bundle / name).write_bytes(bytes(4000))
+        location = field(13, field(1, "location") + field(2, name))
+        extra = field(1, 1000) + field(2, 1) + field(8, name) + location + field(14, 1)
+        with path.open("ab") as file:
+            file.write(field(7, field(5, extra)))
+
+    def list_them(manifest):
+        (entry,) = (item for item in manifest["graphs"] if item["file"] == path.name)
+        entry.update(sha256=sha256_file(path), size_bytes=path.stat().st_size)
+        entry["external_data"] = {name: sha256_file(bundle / name) for name in names}
+
+    def digest():
+        edit(bundle, list_them)
+        (graph,) = (item for item in read_spec(bundle).graphs if item.file == path.name)
+        return checked_digest(bundle, graph)
+
+    found = {digest()}
+    for name in names:
+        (bundle / name).write_bytes(b"1" * 4000)
+        found.add(digest())
+    assert len(found) == 3
+
+
 def put(*where):
     """Return a change of a manifest: the last of ``where`` at the place of the others."""
     *keys, last, value = where

@@ -74,6 +74,20 @@ def test_every_hole_is_inside_its_part(mask):
             assert not (fill([hole], mask.shape) & ~whole).any()
 
 
+def test_a_hole_is_in_its_part_whatever_lies_to_its_right():
+    # From the hole to the right: out of its part, in and out of it four times, then another part.
+    mask = np.zeros((6, 16), bool)
+    mask[:5, [0, 1, 2, 4, 6, 8, 10]] = True
+    mask[4, :11] = True
+    mask[1, 1] = False
+    mask[:5, 12:15] = True
+    mask[1, 13] = False
+    found = [
+        (ring_area(outer), [ring_area(hole) for hole in holes]) for outer, holes in outlines(mask)
+    ]
+    assert found == [(15, [-1]), (39, [-1])]
+
+
 @given(MASKS)
 def test_a_keyhole_keeps_the_area(mask):
     for outer, holes in outlines(mask):
