@@ -79,8 +79,9 @@ def open_graph(
     taken = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
     if taken != HINTS[compute]:
         raise EngineError(f"openvino would compute {path} in {taken} here, not in {compute}")
+    del model  # its weights, before they are written from the compiled one
+    give_back_freed()  # and before the first run needs memory
     if entry is not None:
-        del model  # its weights, before they are written from the compiled one
         keep(entry, lambda folder: _export(compiled, outputs, folder))
     return OpenVinoSession(compiled, path, outputs)
 
