@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,9 +33,10 @@ def checked_phrases(phrases: str | Iterable[str]) -> list[str]:
     >>> checked_phrases([" the red mug ", "plate", "the red mug"])
     ['the red mug', 'plate']
     """
-    found = {
-        _checked(phrase): None for phrase in ([phrases] if isinstance(phrases, str) else phrases)
-    }
+    several = [phrases] if isinstance(phrases, str) else phrases
+    if not isinstance(several, Iterable):
+        raise PromptError(f"phrases are texts, got {type(several).__name__}")
+    found = {_checked(phrase): None for phrase in several}
     if not found:
         raise PromptError("there is no phrase: name what to look for")
     return list(found)
@@ -66,6 +68,7 @@ class Phrases:
     """
 
     def __init__(self, path: Path, spec: TokenizerFile) -> None:
+        self._path = path
         self._tokenizer = _open(path)
         self._spec = spec
 
@@ -74,8 +77,10 @@ class Phrases:
 
         Raises:
             PromptError: if it has more tokens than there is room for, or no words.
+            ManifestError: if the file's parts contradict each other.
         """
-        ids = self._tokenizer.encode(phrase).ids
+        with _tokenizing(self._path):
+            ids = self._tokenizer.encode(phrase).ids
         length = self._spec.length
         if len(ids) > length:
             raise PromptError(
@@ -96,11 +101,23 @@ def _open(path: Path) -> Tokenizer:
         raise MissingDependencyError(
             "phrases need tokenizers, which is not installed; run: pip install 'sam-edge[text]'"
         ) from error
-    try:
+    with _tokenizing(path):
         tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # it raises nothing more special
-        raise ManifestError(f"{path} holds no tokenizer: {shown(str(error))}") from error
     # A file may ask for either; what is too long is refused, not cut.
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
+
+
+@contextmanager
+def _tokenizing(path: Path) -> Iterator[None]:
+    """Say in one line what the library stumbles over: it raises nothing more special.
+
+    Its panics are no ``Exception``.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, Exception) or type(error).__name__ == "PanicException":
+            raise ManifestError(f"{path} holds no tokenizer: {shown(str(error))}") from error
+        raise

@@ -16,14 +16,18 @@ import numpy as np
 from PIL import Image
 
 import sam_edge
+from sam_edge.batch.inputs import photo_set
 from sam_edge.bundle import parse_manifest, read_spec
 from sam_edge.embedding import ImageEmbedding
 from sam_edge.errors import SamEdgeError
 from sam_edge.evaluation.truth import read_coco, read_sa1b
 from sam_edge.formats import LabelledMask, coco_document, labelme_document, sa1b_document, svg_text
+from sam_edge.grounding.manifest import parse_grounding_manifest, read_grounding_spec
+from sam_edge.grounding.phrases import Phrases, checked_phrases
 from sam_edge.image import read_image
 from sam_edge.mask_picture import read_mask
 from sam_edge.masks import decode_rle, encode_rle, from_coco_rle, rle_to_box, to_coco_rle
+from sam_edge.prompt_files import read_prompt_file
 from sam_edge.prompt_files.coco import read_detections
 from sam_edge.prompts import Prompt, sparse_prompts
 from sam_edge_runtimes.graph_file import examine
@@ -32,6 +36,7 @@ from tests.runtimes.test_graph_file import ATTRIBUTE, FUNCTION, INITIALIZER, SPA
 from tests.sam_edge.known import model_of
 
 BOX = Path(str(files("sam_edge") / "assets" / "nano"))
+GROUNDING = Path(__file__).parents[1] / "sam_edge" / "grounding" / "bundle"
 SIZE = (24, 32)
 
 
@@ -180,6 +185,85 @@ def detections(random, folder):
     path.write_bytes(mutated_json(random, document))
     skip = random.choice((None, [].append))
     read_detections(path, Path("/data/shots/photo.jpg"), random.choice((None, SIZE)), skip=skip)
+
+
+TABLE = b'image,x0,y0,x1,y1,label,score\nphoto.jpg,7,5,20,15,cup,0.5\n"a,b.jpg",1,2,3,4,,\n'
+LINES = (
+    b'{"image": "photo.jpg", "box": [7, 5, 20, 15], "label": "cup", "score": 0.5}\n'
+    b'{"image": "photo.jpg", "points": [[7, 5], [9, 9]], "labels": [1, 0]}\n'
+)
+YOLO = b"0 0.5 0.5 0.25 0.25 0.9\n1 0.1 0.1 0.9 0.1 0.9 0.9\n"
+CLASSES = b"names:\n  0: cup\n  1: 'red mug'\nnc: 2\n"
+
+
+def _labelme():
+    shapes = [
+        {"label": "cup", "points": [[7, 5], [20, 15]], "shape_type": "rectangle"},
+        {"label": "mug", "points": [[7, 5], [20, 5], [20, 15]], "shape_type": "polygon"},
+        {"label": "mug", "points": [[9, 9]], "shape_type": "point", "group_id": 1},
+    ]
+    sides = {"imageHeight": SIZE[0], "imageWidth": SIZE[1]}
+    return {"version": "5", "shapes": shapes, "imagePath": "photo.jpg", "imageData": None, **sides}
+
+
+def prompt_file(random, folder):
+    seeds = [TABLE, LINES, YOLO, CLASSES]
+    kind = random.choice(("csv", "tsv", "jsonl", "txt", "json"))
+    path = folder / f"photo.{kind}"
+    if kind == "json":
+        path.write_bytes(mutated_json(random, random.choice((_labelme(), _coco()))))
+    else:
+        seed = {"csv": TABLE, "tsv": TABLE.replace(b",", b"\t"), "jsonl": LINES, "txt": YOLO}[kind]
+        path.write_bytes(mutated_bytes(random, seed, seeds))
+    classes = None
+    if kind == "txt" and random.random() < 0.5:
+        classes = folder / random.choice(("data.yaml", "classes.txt"))
+        classes.write_bytes(mutated_bytes(random, CLASSES, seeds))
+    skip = random.choice((None, [].append))
+    found = read_prompt_file(path, classes=classes, skip=skip)
+    said = found.prompts_of(Path("/data/photo.jpg"), skip=skip).at(SIZE, "photo")
+    json.dumps(list(found.categories.values()), allow_nan=False)
+    for detection in said:
+        sparse_prompts(detection.prompt, SIZE, (48, 64))
+
+
+def photo_list(random, folder):
+    for name in ("photo.jpg", "b.png"):
+        (folder / name).touch()
+    lines = b"photo.jpg\n./b.png\n# not this\nnowhere/c.tif\n*.jpg\n"
+    path = folder / random.choice(("photos.txt", "instances.json", "labels/photo.json"))
+    path.parent.mkdir(exist_ok=True)
+    if path.suffix == ".txt":
+        path.write_bytes(mutated_bytes(random, lines, [lines]))
+    else:
+        path.write_bytes(mutated_json(random, random.choice((_coco(), _labelme()))))
+    dataset = random.choice((None, None, "coco", "sa1b", "labelme"))
+    source = path if random.random() < 0.5 else path.parent
+    found = photo_set([source], dataset=dataset, skip=random.choice((None, [].append)))
+    names = [item.name for item in found.items]
+    assert len(set(names)) == len(names)
+    assert not any(Path(name).is_absolute() or ".." in Path(name).parts for name in names)
+
+
+def grounding(random, folder):
+    document = json.loads((GROUNDING / "manifest.json").read_text())
+    parse_grounding_manifest(mutated_json(random, document), Path("manifest.json"))
+
+
+def phrases(random, folder):
+    path = folder / "tokenizer.json"
+    if random.random() < 0.5:
+        path.write_bytes(
+            mutated_json(random, json.loads((GROUNDING / "tokenizer.json").read_text()))
+        )
+    else:
+        path.write_bytes((GROUNDING / "tokenizer.json").read_bytes())
+    words = ["red", " ", "mug", "\u200d", "🫖", "茶碗", "\x00", "\ud800", "a" * 300, "é", "\n"]
+    said = ["".join(random.choices(words, k=random.randrange(6))) for _ in range(2)]
+    spec = read_grounding_spec(GROUNDING)
+    tokenizer = Phrases(path, spec.tokenizer)
+    for phrase in checked_phrases(random.choice((said, *said, *ODD))):
+        assert tokenizer.tokens(phrase).shape == (spec.tokenizer.length,)
 
 
 def truth(random, folder):
@@ -343,6 +427,10 @@ DOORS = {
         mask,
         prompts,
         detections,
+        prompt_file,
+        photo_list,
+        grounding,
+        phrases,
         truth,
         rle,
         formats,
@@ -351,5 +439,5 @@ DOORS = {
         checkpoint,
     )
 }
-NEEDS = {"checkpoint": "torch", "record": "sam_edge_benchmarks"}
+NEEDS = {"checkpoint": "torch", "phrases": "tokenizers", "record": "sam_edge_benchmarks"}
 ALLOWED = SamEdgeError

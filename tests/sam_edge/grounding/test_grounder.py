@@ -1,5 +1,6 @@
 """What a grounder answers, and what it refuses."""
 
+import json
 import pickle
 from dataclasses import replace
 
@@ -22,6 +23,7 @@ from sam_edge.grounding.manifest import (
     read_grounding_spec,
 )
 from sam_edge.grounding.opening import load_grounder
+from sam_edge.grounding.phrases import Phrases, checked_phrases
 from sam_edge.grounding.pixels import box_scale, padded_and_shrunk, preprocess
 from sam_edge.loading import load_model
 from sam_edge.spec import IMAGE_TOWER, TEXT_TOWER, ImageSpec
@@ -250,3 +252,19 @@ def test_a_missing_bundle_is_one_line_with_the_command(monkeypatch, tmp_path):
         load_grounder("owlv2-base-patch16-ensemble-int8")
     with pytest.raises(ModelNotFoundError, match="neither"):
         load_grounder("poem")
+
+
+def test_a_tokenizer_whose_parts_contradict_each_other_is_one_line(tmp_path):
+    pytest.importorskip("tokenizers")
+    document = json.loads((BUNDLE / "tokenizer.json").read_text())
+    # The library panics at it, which is no Exception.
+    document["model"]["continuing_subword_prefix"] = "a" * 40
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(document))
+    with pytest.raises(ManifestError, match="holds no tokenizer"):
+        Phrases(path, read_grounding_spec(BUNDLE).tokenizer)
+
+
+def test_what_is_no_phrase_is_one_line():
+    with pytest.raises(PromptError, match="phrases are texts, got int"):
+        checked_phrases(7)
