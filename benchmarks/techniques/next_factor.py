@@ -9,6 +9,9 @@ over the row's, ``embedding_rel_l2`` the error against float32 on ONNX Runtime.
   many values, where weights are stored in 8 bits.
 - ``MatMulNBits``: ONNX Runtime's product of 8-bit weights in blocks, activations rounded as well.
 - ``two streams``: two photos at once on a thread each, a photo's share of the time.
+- ``attention in 8 bits``: both products of attention, of float weights elsewhere. A scale a row
+  is taken from the values as they come, of which ONNX Runtime alone makes integers; a scale a
+  tensor from this photo beforehand, better than any calibration could know.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from processes import answer_of
 
@@ -43,7 +47,10 @@ Row = dict[str, Any]
 ROWS: list[Row] = [
     {"label": "float32", "engine": "onnxruntime", "graph": "fp32"},
     {"label": "MatMulNBits", "engine": "onnxruntime", "graph": "nbits"},
+    {"label": "attention in 8 bits, a scale a row", "engine": "onnxruntime", "graph": "rows"},
+    {"label": "attention in 8 bits, a scale a tensor", "engine": "onnxruntime", "graph": "tensors"},
     {"label": "float32", "engine": "openvino", "graph": "fp32"},
+    {"label": "attention in 8 bits, a scale a tensor", "engine": "openvino", "graph": "tensors"},
     {"label": "8-bit weights, float32", "engine": "openvino", "graph": "int8-weights"},
     *(
         {
@@ -92,7 +99,12 @@ def main() -> None:
         graphs["nbits"] = str(work / "nbits.onnx")
         in_blocks(Path(graphs["fp32"]), Path(graphs["nbits"]))
         spec = read_spec(work / "fp32")
-        np.save(work / "image.npy", preprocess(read_image(photos_in(None)[0]), spec))
+        image = preprocess(read_image(photos_in(None)[0]), spec)
+        np.save(work / "image.npy", image)
+        for name in ("rows", "tensors"):
+            graphs[name] = str(work / f"{name}.onnx")
+        attention_by_rows(Path(graphs["fp32"]), Path(graphs["rows"]))
+        attention_by_tensors(Path(graphs["fp32"]), Path(graphs["tensors"]), image)
         requests = [
             {**row, "path": graphs[row["graph"]], "image": str(work / "image.npy")} for row in ROWS
         ]
@@ -166,18 +178,110 @@ def in_blocks(source: Path, target: Path) -> None:
             block_size=BLOCK,
             accuracy_level=4,  # activations in 8 bits, too
         )
-        place = list(graph.node).index(node)
-        graph.node.remove(node)
-        graph.node.insert(place, product)
+        made = [product]
         if len(node.input) > 2:
             inputs = [product.output[0], node.input[2]]
-            graph.node.insert(place + 1, helper.make_node("Add", inputs, [node.output[0]]))
+            made.append(helper.make_node("Add", inputs, [node.output[0]]))
+        replace_node(graph, node, made)
     model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     used = {name for node in graph.node for name in node.input}
     kept = [tensor for tensor in graph.initializer if tensor.name in used]
     del graph.initializer[:]
     graph.initializer.extend(kept)
     onnx.save(model, target)
+
+
+def attention_by_rows(source: Path, target: Path) -> None:
+    """Write a graph whose products of two activations round each row, each column, to 8 bits."""
+    model = onnx.load(source)
+    graph = model.graph
+    for name, value in (("most", 127), ("least", 1e-12)):
+        graph.initializer.append(numpy_helper.from_array(np.array(value, np.float32), name))
+    for product in products_of_activations(model):
+        answer = product.output[0]
+        made, scales, rounded = [], [], []
+        for side, value in enumerate(product.input):
+            stem = f"{answer}_{side}"
+            steps = [
+                ("Abs", [value]),
+                ("ReduceMax", [f"{stem}_0"]),
+                ("Div", [f"{stem}_1", "most"]),
+                ("Max", [f"{stem}_2", "least"]),
+                ("Div", [value, f"{stem}_3"]),
+                ("Round", [f"{stem}_4"]),
+            ]
+            for step, (kind, inputs) in enumerate(steps):
+                axis: Row = {"axes": [-1 - side]} if kind == "ReduceMax" else {}
+                made.append(helper.make_node(kind, inputs, [f"{stem}_{step}"], **axis))
+            to = onnx.TensorProto.INT8
+            made.append(helper.make_node("Cast", [f"{stem}_5"], [f"{stem}_6"], to=to))
+            scales.append(f"{stem}_3")
+            rounded.append(f"{stem}_6")
+        to = onnx.TensorProto.FLOAT
+        made += [
+            helper.make_node("MatMulInteger", rounded, [f"{answer}_sum"]),
+            helper.make_node("Cast", [f"{answer}_sum"], [f"{answer}_float"], to=to),
+            helper.make_node("Mul", [f"{answer}_float", scales[0]], [f"{answer}_half"]),
+            helper.make_node("Mul", [f"{answer}_half", scales[1]], [answer]),
+        ]
+        replace_node(graph, product, made)
+    onnx.save(model, target)
+
+
+def attention_by_tensors(source: Path, target: Path, image: NDArray[np.float32]) -> None:
+    """Write a graph whose products of two activations round them to 8 bits, a scale a tensor."""
+    import onnxruntime as ort
+
+    model = onnx.load(source)
+    graph = model.graph
+    products = products_of_activations(model)
+    values = sorted({value for product in products for value in product.input})
+    largest = {}
+    for value in values:  # one at a time: all of them are gigabytes
+        watched = onnx.ModelProto()
+        watched.CopyFrom(model)
+        del watched.graph.output[:]
+        watched.graph.output.append(helper.make_empty_tensor_value_info(value))
+        session = ort.InferenceSession(watched.SerializeToString())
+        (found,) = session.run(None, {graph.input[0].name: image})
+        largest[value] = float(np.abs(found).max())
+    for number, product in enumerate(products):
+        made, inputs = [], []
+        for side, value in enumerate(product.input):
+            stem = f"attention_{number}_{side}"
+            # what comes out of a softmax has no sign, so it gets all 8 bits
+            unsigned = "Softmax" in value
+            kind, most = (np.uint8, 255) if unsigned else (np.int8, 127)
+            scale = np.array(max(largest[value], 1e-12) / most, np.float32)
+            graph.initializer.append(numpy_helper.from_array(scale, f"{stem}_scale"))
+            graph.initializer.append(numpy_helper.from_array(np.array(0, kind), f"{stem}_zero"))
+            by = [f"{stem}_scale", f"{stem}_zero"]
+            made += [
+                helper.make_node("QuantizeLinear", [value, *by], [f"{stem}_q"]),
+                helper.make_node("DequantizeLinear", [f"{stem}_q", *by], [f"{stem}_dq"]),
+            ]
+            inputs.append(f"{stem}_dq")
+        made.append(helper.make_node("MatMul", inputs, list(product.output)))
+        replace_node(graph, product, made)
+    onnx.save(model, target)
+
+
+def products_of_activations(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """Return the products of which no side is stored."""
+    stored = {tensor.name for tensor in model.graph.initializer}
+    return [
+        node
+        for node in model.graph.node
+        if node.op_type == "MatMul" and not stored.intersection(node.input)
+    ]
+
+
+def replace_node(graph: onnx.GraphProto, node: onnx.NodeProto, made: list[onnx.NodeProto]) -> None:
+    """Put nodes where one was."""
+    place = list(graph.node).index(node)
+    graph.node.remove(node)
+    for offset, each in enumerate(made):
+        graph.node.insert(place + offset, each)
 
 
 def one(request: Row) -> None:
