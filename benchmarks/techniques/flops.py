@@ -86,11 +86,15 @@ def main() -> None:
         rows = [row(variant, size) for variant in sizes() for size in sizes()[variant]]
         rows.sort(key=lambda entry: entry["encoder_gflop"])
         RESULT.write_text(json.dumps({"graphs": rows}, indent=1) + "\n", encoding="utf-8")
-    page = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(replaced(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def replaced(page: str) -> str:
+    """Return the page with the table of what was counted."""
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
-    counted = json.loads(RESULT.read_text(encoding="utf-8"))["graphs"]
-    PAGE.write_text(f"{before}{BEGIN}\n{table(counted)}{END}{after}", encoding="utf-8")
+    rows = json.loads(RESULT.read_text(encoding="utf-8"))["graphs"]
+    return f"{before}{BEGIN}\n{table(rows)}{END}{after}"
 
 
 def row(variant: str, image_size: int) -> dict[str, Any]:
