@@ -6,6 +6,7 @@ WHEEL := .venv-wheel
 FLOORS := .venv-floors
 DOCS := .venv-docs
 MUTANTS := .venv-mutants
+ADAPTERS := .venv-adapters
 BIN  := $(DEV)/bin
 
 .PHONY: help setup demo demo-export test test-slow lint format bench docs docs-site page clean
@@ -17,6 +18,7 @@ help:
 	@echo "make test-floors  the wheel on the lowest versions that it promises to work with"
 	@echo "make mutants      small changes to the code, and how many of them a test notices (an hour)"
 	@echo "make test-slow    the full-size proofs that need minutes and gigabytes"
+	@echo "make test-adapters  sam_edge.adapters with the packages they are for (2 GB of them)"
 	@echo "make bench        measure this machine; make docs: refresh the README's tables"
 	@echo "make templates    the graphs that bundles are filled from without torch"
 	@echo "make docs-site    the documentation as a site, in build/site"
@@ -51,7 +53,7 @@ demo-export: $(DEV)/.done
 	$(BIN)/python examples/demo_export.py demo
 
 # What compares with PyTorch, or builds and checks the sources. Everything else runs on the wheel.
-WITH_TORCH := tests/export tests/examples tests/benchmarks tests/browser tests/architecture \
+WITH_TORCH := tests/export tests/examples tests/benchmarks tests/browser tests/architecture tests/adapters \
 	tests/sam_edge/masks/test_boxes.py tests/sam_edge/masks/test_regions.py \
 	tests/sam_edge/masks/test_upsample.py tests/sam_edge/test_automatic.py tests/sam_edge/test_everything_oracle.py
 
@@ -124,6 +126,22 @@ $(MUTANTS)/.done: pyproject.toml
 mutants: $(MUTANTS)/.done
 	nice $(MUTANTS)/bin/python tests/mutation --seed $(SEED) $(if $(AGAIN),--again)
 
+# The packages that sam_edge.adapters is for, and no torch. labelme needs Python 3.12 or newer. Their
+# own warnings are none of ours, and napari's pytest plug-in gives some before any test runs.
+$(ADAPTERS)/.done: $(PACKAGED) tests/requirements-adapters.txt tests/requirements-adapters-no-deps.txt
+	$(PYTHON) -m venv $(ADAPTERS)
+	rm -rf $(ADAPTERS)/dist
+	$(ADAPTERS)/bin/python -m pip wheel --quiet --no-deps --wheel-dir $(ADAPTERS)/dist .
+	$(ADAPTERS)/bin/python -m pip install --quiet 'pytest>=8.3' -r tests/requirements-adapters.txt \
+		"$$(ls $(ADAPTERS)/dist/*.whl)[cpu]"
+	$(ADAPTERS)/bin/python -m pip install --quiet --force-reinstall --no-deps $(ADAPTERS)/dist/*.whl \
+		-r tests/requirements-adapters-no-deps.txt
+	@touch $@
+
+.PHONY: test-adapters
+test-adapters: $(ADAPTERS)/.done
+	PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(ADAPTERS)/bin/pytest -W default tests/adapters
+
 test-slow: $(DEV)/.done
 	$(BIN)/pytest -m slow tests
 
@@ -173,4 +191,4 @@ page: $(WEB)/node_modules/.package-lock.json
 	npm --prefix $(WEB) run build
 
 clean:
-	rm -rf $(WEB)/node_modules $(DEV) $(CORE) $(WHEEL) $(FLOORS) $(DOCS) $(MUTANTS) dist build demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(WEB)/node_modules $(DEV) $(CORE) $(WHEEL) $(FLOORS) $(DOCS) $(MUTANTS) $(ADAPTERS) dist build demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

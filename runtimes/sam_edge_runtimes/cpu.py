@@ -23,6 +23,10 @@ FEATURES = {
 }
 """Linux's names for what int8, bf16 and float32 kernels are chosen by, and everyone else's."""
 
+OLDEST_X86 = "SSE2"
+"""Said of an x86 processor that has none of them, so that it is told from one of which nothing is
+known."""
+
 EXACT = frozenset({"AVX-VNNI", "AVX512-VNNI", "AMX-INT8"})
 """Instruction sets of x86 that add up 8-bit products in 32 bits; older ones saturate at 16."""
 
@@ -39,12 +43,15 @@ def cpu_features(cpuinfo: str) -> list[str]:
     ['AVX2', 'AVX512', 'AVX512-VNNI']
     >>> cpu_features("Features : fp asimd asimddp i8mm")
     ['NEON', 'NEON-DOTPROD', 'I8MM']
+    >>> cpu_features("flags : fpu sse2 sse4_2")
+    ['SSE2']
     """
     for line in cpuinfo.splitlines():
         name, _, value = line.partition(":")
         if name.strip() in ("flags", "Features"):
             has = set(value.split())
-            return [title for flag, title in FEATURES.items() if flag in has]
+            found = [title for flag, title in FEATURES.items() if flag in has]
+            return found or [OLDEST_X86] * ("sse2" in has)
     return []
 
 

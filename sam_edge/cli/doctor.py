@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -30,7 +30,7 @@ from sam_edge.cli.console import show
 from sam_edge.cli.frame import FAILED
 from sam_edge.files import json_text
 from sam_edge_runtimes import ENGINES
-from sam_edge_runtimes.cpu import features_here, saturates_here
+from sam_edge_runtimes.cpu import X86, features_here, saturates_here
 from sam_edge_runtimes.memory import memory_info, memory_limit
 from sam_edge_runtimes.threads import cgroup_quota, cores_here, thread_limit
 
@@ -39,6 +39,12 @@ PACKAGES = ("numpy", "pillow", "onnxruntime", "onnxruntime-gpu", "openvino", "to
 
 PROBE_SECONDS = 120
 """Long enough for a slow board that is busy, too."""
+
+NEEDS = {"nano": 0.2e9, "mobile_sam": 0.25e9, "vit_b in int8": 0.55e9, "vit_b": 0.8e9}
+"""About what a process takes at its peak, in bytes, on ONNX Runtime at the models' own image sizes:
+``docs/performance.md``, measured on a PC."""
+
+ARM64 = frozenset({"aarch64", "arm64"})
 
 EXAMPLES = """\
 examples:
@@ -52,7 +58,8 @@ examples:
 Read it from the bottom: a line that begins with "engine" says whether that engine opened the model
 in the box and segmented with it. "threads" is how many an engine uses unless --threads says
 otherwise: a container's quota, taskset and cpusets are obeyed. "int8" says whether a bundle with
-full 8-bit weights is exact on this processor. "cache" is where downloads, exports and what engines
+full 8-bit weights is exact on this processor. "missing" names what this machine lacks, and what
+that costs. "cache" is where downloads, exports and what engines
 made of graphs stay; all of it may be deleted, and SAM_EDGE_CACHE moves it.
 
 exit codes: 0 an engine works, 1 none does (the last line says what to do)
@@ -86,25 +93,26 @@ def examine() -> dict[str, Any]:
     Returns:
         What ``--json`` prints: ``sam_edge``, ``python``, ``platform``, ``packages`` (name ->
         version), ``cpu``, ``cores``, ``memory`` in bytes, ``engines`` (name -> ``seconds`` to open
-        the model in the box and segment with it, or the ``error``), ``cache``, ``environment``, and
-        ``next_step`` where no engine works.
+        the model in the box and segment with it, or the ``error``), ``missing`` (what the machine
+        lacks, a line each), ``cache``, ``environment``, and ``next_step`` where no engine works.
     """
     engines = {engine: try_engine(engine) for engine in ENGINES}
+    bits = platform.architecture()[0]  # 32-bit systems run on 64-bit boards
+    memory = {
+        "total": memory_info("MemTotal"),
+        "available": memory_info("MemAvailable"),
+        "limit": memory_limit(),
+    }
+    features = features_here()
     facts: dict[str, Any] = {
         "sam_edge": __version__,
-        "python": ", ".join(
-            (
-                platform.python_version(),
-                platform.python_implementation(),
-                platform.architecture()[0],  # 32-bit systems run on 64-bit boards
-            )
-        ),
+        "python": ", ".join((platform.python_version(), platform.python_implementation(), bits)),
         "platform": platform.platform(),
         "packages": installed(PACKAGES),
         "cpu": {
             "model": cpu_model(read_fact("/proc/cpuinfo"), read_fact("/proc/device-tree/model")),
             "architecture": platform.machine(),
-            "features": features_here(),
+            "features": features,
             "int8_saturates": saturates_here(),
         },
         "cores": {
@@ -113,19 +121,16 @@ def examine() -> dict[str, Any]:
             "quota": cgroup_quota(),
             "thread_limit": thread_limit(),
         },
-        "memory": {
-            "total": memory_info("MemTotal"),
-            "available": memory_info("MemAvailable"),
-            "limit": memory_limit(),
-        },
+        "memory": memory,
         "engines": engines,
+        "missing": missing(bits, platform.machine(), features, memory),
         "cache": cache_state(),
         "environment": {
             name: without_secrets(value)
             for name, value in sorted(os.environ.items())
             if name.startswith("SAM_EDGE_")
         },
-        "next_step": next_step(engines),
+        "next_step": next_step(engines, bits),
     }
     nameless: dict[str, Any] = without_names(facts, os.path.expanduser("~"), _user())
     return nameless
@@ -156,6 +161,7 @@ def report(facts: Mapping[str, Any]) -> str:
         ),
         ("cache", _cache_line(cache)),
         *((name, value) for name, value in facts["environment"].items()),
+        *(("missing", lack) for lack in facts["missing"]),
     ]
     for name, engine in facts["engines"].items():
         works = engine["error"] is None
@@ -282,10 +288,46 @@ def cache_state() -> dict[str, Any]:
     }
 
 
-def next_step(engines: Mapping[str, Mapping[str, Any]]) -> str | None:
+def missing(
+    bits: str, machine: str, features: Sequence[str], memory: Mapping[str, int | None]
+) -> list[str]:
+    """Name what a machine lacks for segmenting well, and what that costs; see ``docs/boards.md``.
+
+    Args:
+        bits: of Python, ``64bit``.
+        machine: ``platform.machine()``.
+        features: the processor's instruction sets; of an empty list nothing is known.
+        memory: ``total``, ``available`` and ``limit`` in bytes, or None.
+
+    >>> missing("64bit", "x86_64", ["AVX2"], {})
+    []
+    >>> missing("32bit", "aarch64", ["NEON", "NEON-DOTPROD"], {})
+    ['a 64-bit system: this Python has 32 bits, for which no engine is packaged']
+    """
+    lacks = []
+    if bits != "64bit":
+        lacks.append("a 64-bit system: this Python has 32 bits, for which no engine is packaged")
+    if features and machine.lower() in X86 and "AVX2" not in features:
+        lacks.append("AVX2: engines use older instructions and take several times as long")
+    if features and machine.lower() in ARM64 and "NEON-DOTPROD" not in features:
+        lacks.append("8-bit dot products: int8 may gain nothing over float32; measure both")
+    room = min((size for size in memory.values() if size is not None), default=None)
+    if room is not None:
+        too_large = [f"{name} ({size / 1e9:g} GB)" for name, size in NEEDS.items() if size > room]
+        if too_large:
+            lacks.append(
+                f"memory for {', '.join(too_large)}: {_size(room)} are there; free some, add swap, "
+                "or take a smaller model"
+            )
+    return lacks
+
+
+def next_step(engines: Mapping[str, Mapping[str, Any]], bits: str = "64bit") -> str | None:
     """Return what to do where no engine works, None where one does."""
     if any(engine["error"] is None for engine in engines.values()):
         return None
+    if bits != "64bit":
+        return "install a 64-bit system (on a Raspberry Pi 3 or newer) or a 64-bit Python"
     if all(engine["error"].startswith("not installed") for engine in engines.values()):
         return "no engine is installed; run: pip install 'sam-edge[cpu]'"
     return (

@@ -85,6 +85,7 @@ def test_where_the_library_cannot_give_back_nothing_happens(monkeypatch):
         ("Features\t: fp asimd asimddp asimdhp", ["NEON", "NEON-DOTPROD", "NEON-FP16"]),
         ("flags\t: amx_int8 amx_bf16 avx512_bf16 i8mm bf16 sve", None),
         ("features : avx2\nvmx flags : avx2", []),
+        ("flags\t: fpu sse sse2 sse4_2 popcnt", ["SSE2"]),  # a Celeron J4125
         ("", []),
     ],
 )
@@ -106,6 +107,7 @@ def test_a_system_that_does_not_tell_has_no_features(proc):
     [
         ("x86_64", ["AVX2"], True),
         ("AMD64", ["AVX2", "AVX512"], True),
+        ("x86_64", ["SSE2"], True),
         ("x86_64", ["AVX2", "AVX-VNNI"], False),
         ("x86_64", ["AVX512-VNNI"], False),
         ("x86_64", ["AMX-INT8"], False),

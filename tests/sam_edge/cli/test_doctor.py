@@ -122,6 +122,52 @@ def test_one_engine_that_works_is_enough_and_none_says_the_next_step(
     assert (json.loads(capsys.readouterr().out)["next_step"] is None) == (code == 0)
 
 
+GB = 10**9
+PLENTY = {"total": 8 * GB, "available": 4 * GB, "limit": None}
+
+
+@pytest.mark.parametrize(
+    ("bits", "machine", "features", "memory", "told"),
+    [
+        ("64bit", "x86_64", ["AVX2", "AVX-VNNI"], PLENTY, []),  # an N100
+        ("64bit", "x86_64", [], PLENTY, []),  # the system does not tell
+        ("64bit", "AMD64", ["SSE2"], {"total": None, "available": None}, ["AVX2"]),
+        ("64bit", "aarch64", ["NEON"], PLENTY, ["8-bit dot products"]),  # a Raspberry Pi 4
+        ("64bit", "aarch64", ["NEON", "NEON-DOTPROD"], PLENTY, []),  # a Raspberry Pi 5
+        ("32bit", "armv7l", [], PLENTY, ["a 64-bit system"]),
+        (
+            "64bit",
+            "x86_64",
+            ["AVX2"],
+            PLENTY | {"available": GB // 2},
+            ["memory for vit_b in int8"],
+        ),
+        ("64bit", "x86_64", ["AVX2"], PLENTY | {"limit": GB // 10}, ["memory for nano (0.2 GB), "]),
+        (
+            *("32bit", "aarch64", ["NEON"], PLENTY | {"available": GB * 3 // 4}),
+            ["a 64-bit system", "8-bit dot products", "memory for vit_b (0.8 GB): 715.3 MiB are "],
+        ),
+    ],
+)
+def test_what_a_machine_lacks_is_named(bits, machine, features, memory, told):
+    lacks = doctor.missing(bits, machine, features, memory)
+    assert len(lacks) == len(told)
+    assert all(lack.startswith(start) for lack, start in zip(lacks, told, strict=True))
+
+
+def test_what_is_missing_is_reported_and_32_bits_are_the_next_step(engines, monkeypatch, capsys):
+    engines()
+    monkeypatch.setattr(doctor.platform, "architecture", lambda: ("32bit", ""))
+    monkeypatch.setattr(doctor.platform, "machine", lambda: "armv7l")
+    assert run() == 1
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("missing") and "64-bit" in line for line in lines)
+    assert last.startswith("next step")
+    assert "install a 64-bit system" in last
+    run("--json")
+    assert json.loads(capsys.readouterr().out)["missing"]
+
+
 def test_the_report_has_two_columns_and_every_fact(engines, monkeypatch):
     engines(onnxruntime=WORKS)
     monkeypatch.setenv("SAM_EDGE_ANYTHING", "yes")

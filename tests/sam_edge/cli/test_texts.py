@@ -223,6 +223,7 @@ def facts(**changes):
             "entries": {"checkpoints": 1, "bundles": 2, "compiled": 3},
         },
         "environment": {"SAM_EDGE_CACHE": "/x"},
+        "missing": ["AVX2: slow"],
         "next_step": None,
     }
     return known | changes
@@ -244,6 +245,7 @@ def test_the_report_puts_each_fact_behind_its_name():
         "~/.cache/sam-edge, writable, 2.5 MiB: 1 checkpoints, 2 bundles, 3 compiled"
     )
     assert told["SAM_EDGE_CACHE"] == "/x"
+    assert told["missing"] == "AVX2: slow"
     engines = [value.strip() for name, value in rows if name.strip() == "engine"]
     assert engines[0].startswith("onnxruntime: works; took 1.25 s")
     assert engines[1] == "openvino: not installed"
