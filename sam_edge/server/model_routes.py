@@ -9,7 +9,6 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
-from sam_edge.errors import ManifestError
 from sam_edge.server.answers import Emit, frame, json_answer, json_bytes, long_answer, while_there
 from sam_edge.server.body import flag, whole_box, word
 from sam_edge.server.decoding import (
@@ -24,12 +23,12 @@ from sam_edge.server.decoding import (
 )
 from sam_edge.server.everything import KNOBS
 from sam_edge.server.library import ServedPhoto
+from sam_edge.server.model_record import model_record, portable_graph
 from sam_edge.server.photo_routes import described, keep_upload
 from sam_edge.server.refusals import BadRequestError, NotFoundError
 from sam_edge.server.requests import client_of, json_of, photo_named, service_of
-from sam_edge.server.service import Service
 from sam_edge.server.words import FIELDS
-from sam_edge.spec import PROMPT_ENCODER_MASK_DECODER, GraphFile
+from sam_edge.spec import PROMPT_ENCODER_MASK_DECODER
 from sam_edge.text import shown
 
 AT_ONCE = 8
@@ -39,55 +38,21 @@ AT_ONCE = 8
 async def list_models(request: Request) -> Response:
     """The model that is served, what a decoder elsewhere must know, and what finds words."""
     service = service_of(request)
-    spec, graph = service.model.spec, decoder_graph(service)
-    image, masks = spec.image, spec.masks
+    spec = service.model.spec
+    graph = portable_graph(spec, PROMPT_ENCODER_MASK_DECODER)
     decoder = None
     if graph is not None:
         url = f"/v1/models/{spec.variant}/decoder.onnx"
         decoder = {"url": url, "bytes": graph.size_bytes, "sha256": graph.sha256}
-    model = {
-        "id": spec.variant,
-        "variant": spec.variant,
-        "precision": spec.precision,
-        "engine": service.model.engine,
-        "compute": service.model.compute.name,
-        "image": {
-            "size": image.size,
-            "mean": list(image.mean),
-            "std": list(image.std),
-            "resize": image.resize,
-            "frame": image.frame,
-        },
-        "low_res_size": spec.low_res_size,
-        "embeddings": [
-            {"name": tensor.name, "channels": tensor.channels, "stride": tensor.stride}
-            for tensor in spec.embeddings
-        ],
-        "masks": {
-            "single": masks.single,
-            "candidates": list(masks.candidates),
-            "threshold": masks.threshold,
-        },
-        "everything": {
-            "pred_iou_thresh": spec.everything.pred_iou_thresh,
-            "stability_score_thresh": spec.everything.stability_score_thresh,
-        },
-        "source": {
-            "file": spec.source.file,
-            "sha256": spec.source.sha256,
-            "licence": spec.source.licence,
-            "random": spec.source.random,
-        },
-        "decoder": decoder,
-        "notes": list(spec.notes),
-    }
-    return json_answer({"models": [model], "grounder": service.words.record()})
+    record = model_record(spec, service.model.engine, service.model.compute.name)
+    models = [{**record, "decoder": decoder}]
+    return json_answer({"models": models, "grounder": service.words.record()})
 
 
 async def show_decoder(request: Request) -> Response:
     """The decoder's graph."""
     service = service_of(request)
-    graph = decoder_graph(service)
+    graph = portable_graph(service.model.spec, PROMPT_ENCODER_MASK_DECODER)
     if request.path_params["id"] != service.model.spec.variant or graph is None:
         raise NotFoundError(f"there is no decoder of {shown(request.path_params['id'])} to be had")
     headers = {"ETag": f'"{graph.sha256}"', "Cache-Control": "private, no-cache"}
@@ -95,18 +60,6 @@ async def show_decoder(request: Request) -> Response:
         return Response(status_code=304, headers=headers)
     path = service.directory / graph.file
     return FileResponse(path, headers=headers, media_type="application/octet-stream")
-
-
-def decoder_graph(service: Service) -> GraphFile | None:
-    """Return the decoder that any engine can run, as one file; None if the bundle has none."""
-    spec = service.model.spec
-    graphs = [item for item in spec.graphs if item.role == PROMPT_ENCODER_MASK_DECODER]
-    graphs.sort(key=lambda item: bool(item.engines))
-    try:
-        graph = graphs[0] if not graphs[0].engines else spec.graph(graphs[0].role, "onnxruntime")
-    except (IndexError, ManifestError):
-        return None
-    return None if graph.external_data else graph
 
 
 async def encode(request: Request) -> Response:

@@ -14,6 +14,9 @@ from sam_edge.server.refusals import NotFoundError
 
 STATIC = Path(__file__).parent / "static"
 
+OF_A_FOLDER = ("folder.html", "service_worker.js")
+"""What only a folder without a server has; see ``web_folder.py``."""
+
 MEDIA_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -56,7 +59,7 @@ def page_files(folder: Path = STATIC) -> dict[str, PageFile]:
     for path in sorted(folder.rglob("*")):
         zipped = path.suffix == ".gz"
         name = path.with_suffix("") if zipped else path
-        if not path.is_file() or name.suffix not in MEDIA_TYPES:
+        if not path.is_file() or name.suffix not in MEDIA_TYPES or path.name in OF_A_FOLDER:
             continue
         tag = hashlib.sha256(path.read_bytes()).hexdigest()[:20]
         found = PageFile(path, MEDIA_TYPES[name.suffix], zipped, f'"{tag}"')

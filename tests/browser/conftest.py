@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -129,7 +130,8 @@ class Page:
         self.tab.wait_for_selector(".stage[data-phase=ready]", timeout=60_000)
 
     def check_address(self, url: str) -> None:
-        own = self.served.address.partition("#")[0]
+        parts = urlsplit(self.served.address)
+        own = f"{parts.scheme}://{parts.netloc}/"
         if not url.startswith((own, f"blob:{own}")):
             self.problems.append(f"asked elsewhere: {url}")
 

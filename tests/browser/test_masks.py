@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 from collections.abc import Callable, Iterator
@@ -10,15 +11,27 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from sam_edge.image import input_shape
 from sam_edge.masks import Mask, decode_rle, encode_rle, to_coco_rle
 from sam_edge.masks.upsample import upsample_masks
+from sam_edge.prompts import mask_logits
+from sam_edge.spec import ImageSpec
 
 
 @pytest.fixture(scope="module")
 def ask(page_code: Callable[..., Path]) -> Iterator[Callable[..., Any]]:
     """Call the page's mask code; masks are numpy arrays on this side."""
-    bundle = page_code("mask/region", "mask/pieces", "mask/rle", "mask/upsample")
+    bundle = page_code(
+        "mask/region",
+        "mask/pieces",
+        "mask/rle",
+        "mask/upsample",
+        "engine/encoder_input",
+        "engine/resize",
+        "engine/mask_input",
+    )
     process = subprocess.Popen(
         ["node", Path(__file__).with_name("masks.mjs"), bundle],
         stdin=subprocess.PIPE,
@@ -31,6 +44,8 @@ def ask(page_code: Callable[..., Path]) -> Iterator[Callable[..., Any]]:
     def mask(counts: Any, size: tuple[int, int]) -> Any:
         if isinstance(counts, str):
             return counts
+        if isinstance(counts, dict):
+            return np.frombuffer(base64.b64decode(counts["data"]), counts["dtype"])
         if counts and isinstance(counts[0], list):
             return [mask(its, size) for its in counts]
         return decode_rle({"size": list(size), "counts": counts})
@@ -201,3 +216,54 @@ def test_a_cut_shares_out_every_pixel(ask):
     assert (
         ask("cut", mask.shape, a=mask, line=[{"x": 0, "y": 0}, {"x": 9, "y": 9}])[0].sum() == 1000
     )
+
+
+@pytest.mark.parametrize(
+    ("size", "part", "wanted"),
+    [
+        ((300, 451), None, (255, 384)),
+        ((900, 701), None, (384, 299)),
+        ((50, 40), None, (384, 307)),
+        ((384, 384), None, (384, 384)),
+        ((600, 384), None, (384, 246)),
+        ((700, 500), (31, 300, 450, 699), (366, 384)),
+        ((1, 700), None, (1, 384)),
+    ],
+)
+def test_photos_are_resized_as_pillow_does_to_the_bit(ask, size, part, wanted):
+    rng = np.random.default_rng(sum(size))
+    pixels = rng.integers(0, 256, (*size, 3), np.uint8)
+    x0, y0, x1, y1 = part or (0, 0, size[1], size[0])
+    expected = np.asarray(
+        Image.fromarray(pixels[y0:y1, x0:x1]).resize(wanted[::-1], Image.Resampling.BILINEAR)
+    )
+    data = base64.b64encode(pixels.tobytes()).decode()
+    found = ask("resized", size, pixels=data, part=[x0, y0, x1, y1], wanted=wanted)
+    assert np.array_equal(found.reshape(expected.shape), expected)
+
+
+@pytest.mark.parametrize("resize", ["longest_side", "stretch"])
+def test_photos_get_the_sides_that_the_encoder_expects(ask, resize):
+    spec = ImageSpec(1024, (0, 0, 0), (1, 1, 1), resize=resize)
+    for height, width in [(1365, 2048), (1, 3000), (3000, 1), (1024, 1023), (333, 1000)]:
+        wanted = {"size": spec.size, "resize": resize}
+        found = ask("inputShape", (height, width), spec=wanted)
+        assert found.tolist() == list(input_shape(height, width, spec))
+
+
+@pytest.mark.parametrize(
+    ("size", "part"),
+    [((300, 451), None), ((900, 701), None), ((60, 90), None), ((500, 700), (100, 31, 411, 400))],
+)
+def test_a_mask_to_start_from_is_given_as_the_package_gives_it(ask, size, part):
+    rng = np.random.default_rng(6)
+    mask = blobs(rng, *size)
+    x0, y0, x1, y1 = part or (0, 0, size[1], size[0])
+    inside = (y1 - y0, x1 - x0)
+    spec = ImageSpec(384, (0, 0, 0), (1, 1, 1))
+    input_size = input_shape(*inside, spec)
+    expected = mask_logits(mask[y0:y1, x0:x1], inside, input_size, 384)
+    to = {"id": str(size), "part": [x0, y0, x1, y1], "size": inside}
+    to |= {"input_size": input_size, "image_size": 384}
+    found = ask("maskInput", size, a=mask, to=to, side=96)
+    assert np.abs(found.reshape(96, 96) - expected).max() < 1e-4

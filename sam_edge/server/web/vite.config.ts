@@ -12,6 +12,14 @@ export default defineConfig({
     assetsInlineLimit: 0, // the page's policy allows no data: but pictures
     modulePreload: { polyfill: false },
     reportCompressedSize: false,
+    rollupOptions: {
+      // One page, with a server behind it or a folder; the service worker is the folder's.
+      input: ["index.html", "folder.html", "src/folder/service_worker.ts"],
+      output: {
+        // Its scope is where it lies, and its address must stay the same.
+        entryFileNames: ({ name }) => (name === "service_worker" ? "[name].js" : "assets/[name]-[hash].js"),
+      },
+    },
   },
   worker: { format: "es" },
 });

@@ -1,5 +1,5 @@
 /** What all parts of the page share: the state that is shown, and the steps that change it. */
-import type { Connection } from "./api/client";
+import type { Backend } from "./api/backend";
 import type { EmbeddingInfo, ModelInfo, PhotoInfo } from "./api/types";
 import type { Engine } from "./engine/engine";
 import type { RouteTimes } from "./engine/protocol";
@@ -87,7 +87,7 @@ export class App {
   private waiting = 0;
 
   constructor(
-    readonly connection: Connection,
+    readonly backend: Backend,
     readonly model: ModelInfo,
     readonly engine: Engine,
     readonly saver: Saver,

@@ -14,6 +14,8 @@ export interface Command {
   readonly run: (app: App) => void;
   /** Only where the photo or nothing has the focus, not on a button. */
   readonly onStage?: boolean;
+  /** Whether the sheet of keys has it; without this, always. */
+  readonly possible?: (app: App) => boolean;
 }
 
 const tool = (name: string, title: string, key: string, which: Tool): Command => ({
@@ -90,6 +92,7 @@ export const COMMANDS: readonly Command[] = [
     group: "Objects",
     keys: ["G"],
     run: (app) => void everything.start(app),
+    possible: (app) => app.backend.search !== null,
   },
   { name: "merge", title: "Merge the marked objects", group: "Masks", keys: ["M"], run: edit.mergeMarked },
   {

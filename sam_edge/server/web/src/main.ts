@@ -1,8 +1,8 @@
-/** Puts the page together. */
+/** Puts the page together, whoever is behind it. */
 import "./style.css";
+import type { Backend } from "./api/backend";
+import { reason } from "./api/errors";
 import { App } from "./app";
-import { type Connection, api, reason } from "./api/client";
-import { Engine } from "./engine/engine";
 import { listen } from "./keys";
 import { Pointing } from "./pointing";
 import { rememberedLabels, withLabels } from "./state/labels";
@@ -20,24 +20,21 @@ import { Stage } from "./view/stage";
 import { toggleTheme, useTheme } from "./view/theme";
 import { toolbar } from "./view/toolbar";
 
-const connection: Connection = {
-  base: new URL(".", location.href).href,
-  token: new URLSearchParams(location.hash.slice(1)).get("token"),
-  client: Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, "0")).join(""),
-};
+export function start(backend: Backend): Promise<void> {
+  return open(backend).catch((error: unknown) => {
+    document.body.replaceChildren(
+      h("main", { class: "broken" }, h("h1", {}, "sam-edge"), h("p", { role: "alert" }, reason(error))),
+    );
+  });
+}
 
-async function main(): Promise<void> {
+async function open(backend: Backend): Promise<void> {
   useTheme();
-  const { models, grounder } = await api.models(connection);
+  const { models, grounder } = await backend.models();
   const model = models[0];
   const stage = new Stage();
-  const saver = new Saver(connection);
-  // For measuring (benchmarks/techniques/page.py): one way only, on as many threads.
-  const wish = new URLSearchParams(location.search);
-  const engine = new Engine(connection, model, Number(wish.get("threads")) || null);
-  const route = wish.get("route");
-  if (route === "server" || route === "page") engine.force(route);
-  const app = new App(connection, model, engine, saver, stage);
+  const saver = new Saver(backend);
+  const app = new App(backend, model, backend.engine(model), saver, stage);
   app.store.set({ labels: withLabels(rememberedLabels(), [app.state.label]) });
 
   const files = h("input", { type: "file", accept: "image/*", multiple: true, hidden: true, tabindex: "-1" });
@@ -129,9 +126,3 @@ function acceptDrops(app: App): void {
     if (pasted.length) void photos.upload(app, pasted);
   });
 }
-
-main().catch((error: unknown) => {
-  document.body.replaceChildren(
-    h("main", { class: "broken" }, h("h1", {}, "sam-edge"), h("p", { role: "alert" }, reason(error))),
-  );
-});

@@ -1,16 +1,5 @@
 /** Requests to the server that the page came from, and to no other. Works in workers, too. */
-import type {
-  Annotations,
-  EmbeddingInfo,
-  EverythingMask,
-  GrounderInfo,
-  ModelInfo,
-  PhotoInfo,
-  PhotoList,
-  WireObject,
-  WordMask,
-  WorkEvent,
-} from "./types";
+import { ApiError, isAbort } from "./errors";
 
 export interface Connection {
   /** Where the page lies; the API is `v1/` beside it. */
@@ -20,29 +9,7 @@ export interface Connection {
   readonly client: string;
 }
 
-/** A refusal by the server, or (status 0) no answer at all. */
-export class ApiError extends Error {
-  constructor(
-    readonly status: number,
-    readonly code: string,
-    message: string,
-    readonly retryAfterMs: number,
-    readonly body: Readonly<Record<string, unknown>>,
-  ) {
-    super(message);
-  }
-}
-
-export function isAbort(error: unknown): boolean {
-  return error instanceof DOMException && error.name === "AbortError";
-}
-
-/** What went wrong, in one line. */
-export function reason(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
-
-interface Options {
+export interface Options {
   method?: string;
   json?: unknown;
   body?: BodyInit;
@@ -105,49 +72,6 @@ async function refusal(response: Response): Promise<ApiError> {
   );
 }
 
-async function json<T>(connection: Connection, path: string, options?: Options): Promise<T> {
-  return (await (await request(connection, path, options)).json()) as T;
-}
-
-/** Follow long work as it happens; returns what `done` says. */
-async function follow(
-  connection: Connection,
-  path: string,
-  body: unknown,
-  onEvent: (event: WorkEvent) => void,
-  signal?: AbortSignal,
-): Promise<Record<string, unknown>> {
-  const accept = "application/x-ndjson";
-  const response = await request(connection, path, { json: body, accept, signal });
-  const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  let result: Record<string, unknown> | null = null;
-  for (;;) {
-    let chunk: ReadableStreamReadResult<string>;
-    try {
-      chunk = await reader.read();
-    } catch (error) {
-      if (isAbort(error)) throw error;
-      throw new ApiError(0, "unreachable", "the connection to the server broke off", 0, {});
-    }
-    rest += chunk.value ?? "";
-    const lines = rest.split("\n");
-    rest = lines.pop()!;
-    for (const line of lines) {
-      if (!line.trim()) continue;
-      const event = JSON.parse(line) as WorkEvent;
-      if (event.event === "error") {
-        throw new ApiError(event.status, event.error.code, event.error.message, 0, event.error);
-      }
-      if (event.event === "done") result = event;
-      else onEvent(event);
-    }
-    if (!chunk.done) continue;
-    if (result) return result; // read to the end: a stream that is dropped looks cut off
-    throw new ApiError(0, "unreachable", "the server stopped in the middle", 0, {});
-  }
-}
-
 /** A tensor of a binary answer, and the JSON that came with it. */
 export interface Frame {
   readonly head: Readonly<Record<string, unknown>>;
@@ -186,61 +110,3 @@ export function fromHalf(bits: Uint16Array): Float32Array {
   for (let i = 0; i < bits.length; i++) result[i] = halves[bits[i]];
   return result;
 }
-
-export const api = {
-  models: (to: Connection): Promise<{ models: readonly ModelInfo[]; grounder: GrounderInfo | null }> =>
-    json(to, "v1/models"),
-
-  photos: (to: Connection): Promise<PhotoList> => json(to, "v1/photos"),
-
-  photo: (to: Connection, id: string): Promise<PhotoInfo> => json(to, `v1/photos/${id}`),
-
-  upload: (to: Connection, file: File): Promise<PhotoInfo> =>
-    json(to, `v1/photos?name=${encodeURIComponent(file.name)}`, { body: file }),
-
-  picture: async (to: Connection, id: string, signal?: AbortSignal): Promise<Blob> =>
-    (await request(to, `v1/photos/${id}/image`, { signal })).blob(),
-
-  thumbnail: async (to: Connection, id: string): Promise<Blob> =>
-    (await request(to, `v1/photos/${id}/thumbnail?side=128`)).blob(),
-
-  encode: async (
-    to: Connection,
-    body: { photo: string; part?: readonly number[] },
-    onEvent: (event: WorkEvent) => void,
-    signal?: AbortSignal,
-  ): Promise<{ embedding: EmbeddingInfo; photo: PhotoInfo; encode_ms: number }> =>
-    (await follow(to, "v1/encode", body, onEvent, signal)) as never,
-
-  encodeAhead: async (to: Connection, photo: string): Promise<void> => {
-    await request(to, "v1/encode", { json: { photo, ahead: true } });
-  },
-
-  everything: async (
-    to: Connection,
-    body: Readonly<Record<string, unknown>>,
-    onEvent: (event: WorkEvent) => void,
-    signal: AbortSignal,
-  ): Promise<readonly EverythingMask[]> =>
-    (await follow(to, "v1/everything", body, onEvent, signal))["masks"] as EverythingMask[],
-
-  words: async (
-    to: Connection,
-    body: { photo: string; phrases: readonly string[] },
-    signal: AbortSignal,
-  ): Promise<readonly WordMask[]> =>
-    (await follow(to, "v1/text", body, () => undefined, signal))["masks"] as WordMask[],
-
-  annotations: (to: Connection, photo: string): Promise<Annotations> =>
-    json(to, `v1/photos/${photo}/annotations`),
-
-  save: (
-    to: Connection,
-    photo: string,
-    change: { base_version: number; set: readonly WireObject[]; remove: readonly string[]; done: boolean },
-  ): Promise<{ version: number }> =>
-    json(to, `v1/photos/${photo}/annotations`, { method: "PATCH", json: change, keepalive: true }),
-
-  export: (to: Connection, body: Readonly<Record<string, unknown>>): Promise<Response> =>
-    request(to, "v1/export", { json: body }),
-};

@@ -4,12 +4,21 @@ import type { CocoRle } from "../mask/rle";
 export type Pair = readonly [number, number];
 export type Corners = readonly [number, number, number, number];
 
+/** How a photo becomes the encoder's input. */
+export interface ImageSpec {
+  readonly size: number;
+  readonly mean: readonly [number, number, number];
+  readonly std: readonly [number, number, number];
+  readonly resize: "longest_side" | "stretch";
+  readonly frame: "square" | "photo";
+}
+
 export interface ModelInfo {
   readonly id: string;
   readonly variant: string;
   readonly precision: string;
   readonly engine: string;
-  readonly image: { readonly size: number };
+  readonly image: ImageSpec;
   readonly low_res_size: number;
   readonly embeddings: readonly { name: string; channels: number; stride: number }[];
   readonly masks: { single: number; candidates: readonly number[]; threshold: number };

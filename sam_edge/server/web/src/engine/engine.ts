@@ -1,8 +1,14 @@
 /** The engine's worker, seen from the main thread. */
-import { ApiError, type Connection } from "../api/client";
+import { ApiError } from "../api/errors";
 import type { EmbeddingInfo, ModelInfo } from "../api/types";
 import type { Question } from "./prompt";
-import type { Answer, FromWorker, Route, RouteTimes, ToWorker } from "./protocol";
+import type { Answer, FromWorker, RouteTimes, Source, ToWorker } from "./protocol";
+
+/** How many threads WebAssembly may have here: it needs shared memory for more than one. */
+export function threads(wished: number | null = null): number {
+  const cores = navigator.hardwareConcurrency || 2;
+  return self.crossOriginIsolated ? (wished ?? Math.min(4, cores)) : 1;
+}
 
 export class Engine {
   private readonly worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
@@ -14,19 +20,17 @@ export class Engine {
     { resolve: (answer: Answer) => void; reject: (error: Error) => void }
   >();
 
-  /** Called when the server has let go of the photo's embedding. */
+  /** Called when the photo's embedding is gone from where it was kept. */
   onLost: () => void = () => {};
   onRoutes: (times: RouteTimes) => void = () => {};
 
-  constructor(connection: Connection, model: ModelInfo, wished: number | null = null) {
+  constructor(source: Source, model: ModelInfo) {
     this.worker.onmessage = (event: MessageEvent<FromWorker>) => this.receive(event.data);
     this.worker.onerror = (event) => {
       for (const { reject } of this.kept.values()) reject(new Error(`the page's worker stopped: ${event.message}`));
       this.kept.clear();
     };
-    const cores = navigator.hardwareConcurrency || 2;
-    const threads = self.crossOriginIsolated ? (wished ?? Math.min(4, cores)) : 1;
-    this.send({ kind: "open", connection, model, threads });
+    this.send({ kind: "open", source, model }, source.kind === "page" ? [source.port] : []);
   }
 
   /** Decode for this photo from now on; null while there is no embedding. */
@@ -61,13 +65,8 @@ export class Engine {
     });
   }
 
-  /** Take one way whatever the times say; for measuring. */
-  force(route: Route | null): void {
-    this.send({ kind: "force", route });
-  }
-
-  private send(message: ToWorker): void {
-    this.worker.postMessage(message);
+  private send(message: ToWorker, transfer: Transferable[] = []): void {
+    this.worker.postMessage(message, transfer);
   }
 
   private receive(message: FromWorker): void {
@@ -80,7 +79,7 @@ export class Engine {
       this.kept.delete(message.id);
     } else if (message.kind === "failed") {
       const { status, code, message: text } = message;
-      this.kept.get(message.id)?.reject(new ApiError(status, code, text, 0, {}));
+      this.kept.get(message.id)?.reject(new ApiError(status, code, text));
       this.kept.delete(message.id);
     } else if (message.kind === "routes") {
       this.onRoutes(message.times);

@@ -1,72 +1,144 @@
 /**
- * The page's own decoder: onnxruntime-web on our decoder graph. A worker of its own, because
- * opening the graph and each run block it.
+ * Our graphs on onnxruntime-web. A worker of its own, because opening a graph and each run block it.
+ * It does one thing after the other, in the order they were asked.
  */
 import * as ort from "onnxruntime-web/wasm";
 import mjs from "onnxruntime-web/ort-wasm-simd-threaded.mjs?url";
 import wasm from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
+import { ApiError, reason } from "../api/errors";
+import type { Corners, EmbeddingInfo, ModelInfo } from "../api/types";
+import { encoderInput } from "./encoder_input";
 
 export type OrtRequest =
-  | { kind: "open"; graph: ArrayBuffer; lowRes: number; threads: number }
-  | { kind: "features"; tensors: Record<string, { shape: readonly number[]; data: Float32Array }> }
-  | { kind: "decode"; coords: Float32Array; labels: Float32Array };
+  | {
+      kind: "open";
+      decoder: ArrayBuffer;
+      encoder: ArrayBuffer | null;
+      /** The WebAssembly; null to fetch it beside this worker, as the server sends it. */
+      wasm: ArrayBuffer | null;
+      model: ModelInfo;
+      threads: number;
+    }
+  | {
+      kind: "features";
+      embedding: string;
+      tensors: Readonly<Record<string, { shape: readonly number[]; data: Float32Array }>>;
+    }
+  | { kind: "encode"; embedding: string; photo: Blob; part: Corners | null }
+  | {
+      kind: "decode";
+      embedding: string;
+      coords: Float32Array;
+      labels: Float32Array;
+      /** The low-resolution logits to start from. */
+      mask: Float32Array | null;
+    }
+  | { kind: "port"; port: MessagePort };
 
-export type OrtAnswer = { logits: Float32Array; scores: Float32Array };
+export interface OrtAnswer {
+  readonly logits: Float32Array;
+  readonly scores: Float32Array;
+}
 
-let session: ort.InferenceSession | null = null;
-let features: Record<string, ort.Tensor> = {};
-let noMask: Record<string, ort.Tensor> = {};
+export interface OrtAnswers {
+  open: null;
+  features: null;
+  encode: EmbeddingInfo;
+  decode: OrtAnswer;
+  port: null;
+}
 
-async function handle(request: OrtRequest): Promise<OrtAnswer | null> {
-  if (request.kind === "open") {
-    ort.env.wasm.wasmPaths = {
-      mjs: new URL(mjs, self.location.href),
-      wasm: new URL(wasm, self.location.href),
-    };
-    ort.env.wasm.numThreads = request.threads;
-    session = await ort.InferenceSession.create(request.graph, {
-      executionProviders: ["wasm"],
-      graphOptimizationLevel: "all",
-    });
-    const side = request.lowRes;
-    noMask = {
-      mask_input: new ort.Tensor("float32", new Float32Array(side * side), [1, 1, side, side]),
-      has_mask_input: new ort.Tensor("float32", new Float32Array(1), [1]),
-    };
-    return null;
-  }
-  if (request.kind === "features") {
-    features = Object.fromEntries(
-      Object.entries(request.tensors).map(([name, { shape, data }]) => [
-        name,
-        new ort.Tensor("float32", data, shape),
-      ]),
-    );
-    return null;
+export type FromOrt =
+  | { readonly id: number; readonly answer: OrtAnswers[keyof OrtAnswers] }
+  | { readonly id: number; readonly error: string; readonly code: string };
+
+/** How long threads may take to start; now and then one never answers in Firefox, without an error. */
+const THREADS_MS = 10_000;
+
+let model: ModelInfo;
+let decoder: ort.InferenceSession | null = null;
+let encoder: ort.InferenceSession | null = null;
+let held: { embedding: string; features: Readonly<Record<string, ort.Tensor>> } | null = null;
+
+async function open(request: Extract<OrtRequest, { kind: "open" }>): Promise<null> {
+  model = request.model;
+  ort.env.wasm.wasmPaths = {
+    mjs: new URL(mjs, self.location.href),
+    wasm: new URL(wasm, self.location.href),
+  };
+  if (request.wasm) ort.env.wasm.wasmBinary = request.wasm;
+  ort.env.wasm.numThreads = request.threads;
+  ort.env.wasm.initTimeout = request.threads > 1 ? THREADS_MS : 0;
+  const options = { executionProviders: ["wasm"], graphOptimizationLevel: "all" } as const;
+  decoder = await ort.InferenceSession.create(request.decoder, options);
+  if (request.encoder) encoder = await ort.InferenceSession.create(request.encoder, options);
+  return null;
+}
+
+async function encode({ embedding, photo, part }: Extract<OrtRequest, { kind: "encode" }>): Promise<EmbeddingInfo> {
+  const { pixels, shape, ...sizes } = await encoderInput(photo, part, model.image);
+  const name = encoder!.inputNames[0];
+  const features = await encoder!.run({ [name]: new ort.Tensor("float32", pixels, shape) });
+  held = { embedding, features };
+  return { id: embedding, image_size: model.image.size, ...sizes };
+}
+
+async function decode(request: Extract<OrtRequest, { kind: "decode" }>): Promise<OrtAnswer> {
+  if (held?.embedding !== request.embedding) {
+    throw new ApiError(404, "no_embedding", "another photo was encoded meanwhile");
   }
   const count = request.labels.length;
-  const answer = await session!.run({
-    ...features,
-    ...noMask,
+  const side = model.low_res_size;
+  const mask = request.mask ?? new Float32Array(side * side);
+  const answer = await decoder!.run({
+    ...held.features,
     point_coords: new ort.Tensor("float32", request.coords, [1, count, 2]),
     point_labels: new ort.Tensor("float32", request.labels, [1, count]),
+    mask_input: new ort.Tensor("float32", mask, [1, 1, side, side]),
+    has_mask_input: new ort.Tensor("float32", Float32Array.of(request.mask ? 1 : 0), [1]),
   });
   return {
-    logits: answer["low_res_masks"].data as Float32Array,
-    scores: answer["iou_predictions"].data as Float32Array,
+    logits: (answer["low_res_masks"].data as Float32Array).slice(),
+    scores: (answer["iou_predictions"].data as Float32Array).slice(),
   };
 }
 
-self.onmessage = async (message: MessageEvent<{ id: number; request: OrtRequest }>) => {
-  const { id, request } = message.data;
-  try {
-    const answer = await handle(request);
-    const logits = answer?.logits.slice();
-    self.postMessage(
-      { id, answer: answer && { logits, scores: answer.scores.slice() } },
-      logits ? { transfer: [logits.buffer] } : {},
-    );
-  } catch (error) {
-    self.postMessage({ id, error: String(error) });
+async function handle(request: OrtRequest): Promise<OrtAnswers[OrtRequest["kind"]]> {
+  switch (request.kind) {
+    case "open":
+      return open(request);
+    case "features": {
+      const features = Object.entries(request.tensors).map(
+        ([name, { shape, data }]) => [name, new ort.Tensor("float32", data, shape)] as const,
+      );
+      held = { embedding: request.embedding, features: Object.fromEntries(features) };
+      return null;
+    }
+    case "encode":
+      return encode(request);
+    case "decode":
+      return decode(request);
+    case "port":
+      listen(request.port);
+      return null;
   }
-};
+}
+
+let queue: Promise<void> = Promise.resolve();
+
+function listen(to: { onmessage: unknown; postMessage: (message: FromOrt, options: object) => void }): void {
+  to.onmessage = ({ data: { id, request } }: MessageEvent<{ id: number; request: OrtRequest }>): void => {
+    queue = queue.then(async () => {
+      try {
+        const answer = await handle(request);
+        const transfer = answer && "logits" in answer ? [answer.logits.buffer, answer.scores.buffer] : [];
+        to.postMessage({ id, answer }, { transfer });
+      } catch (error) {
+        const code = error instanceof ApiError ? error.code : "failed";
+        to.postMessage({ id, error: reason(error), code }, {});
+      }
+    });
+  };
+}
+
+listen(self as never);

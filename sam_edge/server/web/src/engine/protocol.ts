@@ -1,6 +1,6 @@
 /** What the page and the engine's worker say to each other. */
 import type { Connection } from "../api/client";
-import type { EmbeddingInfo, ModelInfo, Pair } from "../api/types";
+import type { EmbeddingInfo, ModelInfo } from "../api/types";
 import type { Region } from "../mask/region";
 import type { Question } from "./prompt";
 
@@ -28,17 +28,32 @@ export interface RouteTimes {
   /** Medians in milliseconds; null if not measured, or not possible. */
   readonly server: number | null;
   readonly page: number | null;
-  readonly threads: number;
+  /** Null if whoever asked knows. */
+  readonly threads: number | null;
   readonly problem: string | null;
 }
 
+/** Who decodes: the server and the page, whichever is faster, or the page alone. */
+export type Source =
+  | {
+      readonly kind: "server";
+      readonly connection: Connection;
+      readonly threads: number;
+      /** Take one way whatever the times say; for measuring. */
+      readonly route: Route | null;
+    }
+  | {
+      readonly kind: "page";
+      /** To the worker that holds onnxruntime-web and encodes there. */
+      readonly port: MessagePort;
+    };
+
 export type ToWorker =
-  | { kind: "open"; connection: Connection; model: ModelInfo; threads: number }
+  | { kind: "open"; source: Source; model: ModelInfo }
   | { kind: "photo"; embedding: EmbeddingInfo | null }
   | { kind: "hover"; id: number; question: Question; scale: number }
   | { kind: "keep"; id: number; question: Question; multimask: boolean | null }
-  | { kind: "still"; id: number }
-  | { kind: "force"; route: Route | null };
+  | { kind: "still"; id: number };
 
 export type FromWorker =
   | { kind: "hover"; id: number; answer: Answer | null }
@@ -46,5 +61,3 @@ export type FromWorker =
   | { kind: "failed"; id: number; status: number; code: string; message: string }
   | { kind: "routes"; times: RouteTimes }
   | { kind: "lost" };
-
-export type { Pair };

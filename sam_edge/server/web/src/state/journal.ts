@@ -1,5 +1,6 @@
 /** What is not saved yet, in the browser's own storage: it outlives the page and the browser. */
 import type { WireObject } from "../api/types";
+import { Database, answer } from "./database";
 
 export interface Unsaved {
   readonly version: number;
@@ -7,33 +8,16 @@ export interface Unsaved {
   readonly objects: readonly WireObject[];
 }
 
-const STORE = "unsaved";
-
-let opening: Promise<IDBDatabase> | null = null;
-
-function database(): Promise<IDBDatabase> {
-  opening ??= new Promise((resolve, reject) => {
-    const request = indexedDB.open("sam-edge", 1);
-    request.onupgradeneeded = () => request.result.createObjectStore(STORE);
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
-  });
-  return opening;
-}
+const database = new Database("sam-edge", ["unsaved"]);
 
 async function run<T>(
   mode: IDBTransactionMode,
   work: (store: IDBObjectStore) => IDBRequest<T>,
 ): Promise<T | undefined> {
   try {
-    const store = (await database()).transaction(STORE, mode).objectStore(STORE);
-    const request = work(store);
-    return await new Promise((resolve, reject) => {
-      request.onsuccess = () => resolve(request.result);
-      request.onerror = () => reject(request.error);
-    });
+    return await database.run(mode, ([store]) => answer(work(store)));
   } catch {
-    return undefined; // a private window may forbid it; saving to the server goes on all the same
+    return undefined; // a private window may forbid it; saving goes on all the same
   }
 }
 

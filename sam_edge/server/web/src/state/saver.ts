@@ -2,7 +2,8 @@
  * Saves annotations as they are made. What could not be saved stays in the browser's own storage
  * and is tried again until it is; nothing is given up without a word.
  */
-import { ApiError, type Connection, api, reason } from "../api/client";
+import type { Backend } from "../api/backend";
+import { ApiError, reason } from "../api/errors";
 import type { Size } from "../mask/rle";
 import { type Item, toWire } from "./document";
 import { forget, keep } from "./journal";
@@ -39,7 +40,7 @@ export class Saver {
   onSaved: (photo: string, saved: { version: number; objects: number; done: boolean }) => void =
     () => {};
 
-  constructor(private readonly connection: Connection) {
+  constructor(private readonly backend: Pick<Backend, "save">) {
     addEventListener("online", () => this.soon(0));
   }
 
@@ -125,7 +126,7 @@ export class Saver {
     };
     tracked.sending = items;
     try {
-      const { version } = await api.save(this.connection, photo, change);
+      const { version } = await this.backend.save(photo, change);
       Object.assign(tracked, { version, saved: items, savedDone: done });
       this.failures = 0;
       await forget(photo);

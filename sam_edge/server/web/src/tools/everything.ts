@@ -1,6 +1,6 @@
 /** "Everything": all objects the model sees, thinned out by sliders, then picked or kept. */
 import type { App, Finding, Found } from "../app";
-import { api, isAbort, reason } from "../api/client";
+import { isAbort, reason } from "../api/errors";
 import { area, contains } from "../mask/region";
 import { decodeCoco } from "../mask/rle";
 import { edited, newItem } from "../state/document";
@@ -10,6 +10,8 @@ let running = new AbortController();
 
 export async function start(app: App): Promise<void> {
   const { photo, phase } = app.state;
+  const { search } = app.backend;
+  if (!search) return;
   if (!photo || phase.kind !== "ready") return app.tell("One moment: the photo is still being encoded.");
   running.abort();
   const { signal } = (running = new AbortController());
@@ -33,8 +35,7 @@ export async function start(app: App): Promise<void> {
       pred_iou_thresh: 0.6 * leastScore,
       stability_score_thresh: 0.8 * leastStability,
     };
-    const masks = await api.everything(
-      app.connection,
+    const masks = await search.everything(
       body,
       (event) => {
         if (event.event === "progress") change(app, { progress: event.done / event.total });

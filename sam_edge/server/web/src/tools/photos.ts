@@ -1,6 +1,6 @@
 /** Opening photos: picture, annotations and embedding come side by side, and the next one is encoded ahead. */
 import type { App } from "../app";
-import { api, isAbort, reason } from "../api/client";
+import { isAbort, reason } from "../api/errors";
 import type { Annotations, EmbeddingInfo, PhotoInfo, WorkEvent } from "../api/types";
 import { type Item, EMPTY_DOC, fromWire, newId } from "../state/document";
 import { pushed, started } from "../state/history";
@@ -16,7 +16,7 @@ let shown: string | null = null;
 
 /** Read which photos there are. */
 export async function refresh(app: App): Promise<readonly PhotoInfo[]> {
-  const { photos, labels } = await api.photos(app.connection);
+  const { photos, labels } = await app.backend.photos();
   app.store.set({ photos, labels: [...new Set([...app.state.labels, ...labels.map(({ name }) => name)])] });
   return photos;
 }
@@ -32,7 +32,7 @@ export async function upload(app: App, files: readonly File[]): Promise<void> {
   for (const [index, file] of files.entries()) {
     if (files.length > 1) app.tell(`Adding ${index + 1} of ${files.length}: ${file.name}`);
     try {
-      const photo = await api.upload(app.connection, file);
+      const photo = await app.backend.upload(file);
       first ??= photo;
     } catch (error) {
       app.tell(`${file.name}: ${reason(error)}`, "error");
@@ -62,8 +62,8 @@ export async function open(app: App, id: string): Promise<void> {
     const encoding = encode(app, id, null, signal);
     encoding.catch(() => undefined); // reported below, once the picture is there
     const [photo, annotations] = await Promise.all([
-      api.photo(app.connection, id),
-      flushed.then(() => api.annotations(app.connection, id)),
+      app.backend.photo(id),
+      flushed.then(() => app.backend.annotations(id)),
       showPicture(app, id, signal),
     ]);
     if (signal.aborted) return;
@@ -82,7 +82,7 @@ export async function open(app: App, id: string): Promise<void> {
 
 async function showPicture(app: App, id: string, signal: AbortSignal): Promise<void> {
   const ready = ahead.id === id ? await ahead.picture : null;
-  const url = URL.createObjectURL(ready ?? (await api.picture(app.connection, id, signal)));
+  const url = URL.createObjectURL(ready ?? (await app.backend.picture(id, signal)));
   const probe = new Image();
   probe.src = url;
   await probe.decode();
@@ -108,7 +108,7 @@ async function encode(
     app.store.set({ phase: { kind: "encoding", since, expectedMs, queued } });
   };
   const body = part ? { photo: id, part } : { photo: id };
-  const { embedding } = await api.encode(app.connection, body, onEvent, signal);
+  const { embedding } = await app.backend.encode(body, onEvent, signal);
   signal.throwIfAborted();
   return embedding;
 }
@@ -187,7 +187,7 @@ export function copy(item: Item): Item {
 export async function resolve(app: App, how: "both" | "theirs" | "mine"): Promise<void> {
   const { photo, history, photoDone } = app.state;
   if (!photo) return;
-  const annotations = await api.annotations(app.connection, photo.id);
+  const annotations = await app.backend.annotations(photo.id);
   const theirs = annotations.objects.map(fromWire);
   const mine = history.present.items;
   const base = app.saver.base(photo.id);
@@ -221,8 +221,8 @@ let ahead: { id: string | null; picture: Promise<Blob | null> } = { id: null, pi
 async function getAhead(app: App): Promise<void> {
   const next = neighbour(app, 1);
   if (!next) return;
-  await api.encodeAhead(app.connection, next.id).catch(() => undefined);
-  ahead = { id: next.id, picture: api.picture(app.connection, next.id).catch(() => null) };
+  await app.backend.encodeAhead(next.id).catch(() => undefined);
+  ahead = { id: next.id, picture: app.backend.picture(next.id).catch(() => null) };
 }
 
 /** Keep in the address which photo is shown, so that a reload shows it again. */

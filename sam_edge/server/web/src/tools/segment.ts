@@ -1,6 +1,6 @@
 /** Point and click: previews, points, boxes and candidates. */
 import type { App } from "../app";
-import { ApiError } from "../api/client";
+import { ApiError } from "../api/errors";
 import type { Corners, Pair } from "../api/types";
 import type { Question } from "../engine/prompt";
 import type { Answer, Candidate } from "../engine/protocol";

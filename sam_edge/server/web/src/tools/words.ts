@@ -1,6 +1,6 @@
 /** Words: what a phrase names becomes objects with that label. */
 import type { App } from "../app";
-import { api, isAbort } from "../api/client";
+import { isAbort } from "../api/errors";
 import { decodeCoco } from "../mask/rle";
 import { type Item, NO_PROMPT, newItem } from "../state/document";
 
@@ -15,13 +15,14 @@ export function phrasesOf(text: string): string[] {
 export function find(app: App, text: string): Promise<void> {
   const phrases = phrasesOf(text);
   const { photo } = app.state;
-  if (!photo || phrases.length === 0) return Promise.resolve();
+  const { search } = app.backend;
+  if (!search || !photo || phrases.length === 0) return Promise.resolve();
   running.abort();
   const { signal } = (running = new AbortController());
   app.tell(`Looking for ${phrases.join(", ")}…`);
   return app.next(async (stillHere) => {
     try {
-      const masks = await api.words(app.connection, { photo: photo.id, phrases }, signal);
+      const masks = await search.words({ photo: photo.id, phrases }, signal);
       if (!stillHere()) return;
       if (masks.length === 0) return app.tell(`Nothing found for ${phrases.join(", ")}.`);
       const items = masks.map(({ rle, label, score, stability, prompt, box_score }): Item => {

@@ -1,6 +1,7 @@
 /** Sheets that come up over the page: keys, export, photos, and what to do about a conflict. */
 import type { App } from "../app";
-import { api, reason } from "../api/client";
+import type { Format } from "../api/backend";
+import { reason } from "../api/errors";
 import { COMMANDS, spelled } from "../commands";
 import * as photos from "../tools/photos";
 import { h, icon, on } from "./dom";
@@ -68,7 +69,7 @@ export function help(app: App): void {
       ...groups.map((group) =>
         table(
           group,
-          COMMANDS.filter((command) => command.group === group).map(
+          COMMANDS.filter((command) => command.group === group && (command.possible?.(app) ?? true)).map(
             ({ keys, title }) => [keys.slice(0, 2).map(spelled).join(", "), title] as const,
           ),
         ),
@@ -86,16 +87,11 @@ export function help(app: App): void {
 }
 
 /** Which way masks come, and how fast each way was. */
-function aboutRoutes({ state: { routes }, model }: App): string {
-  const how = `${model.variant}, ${model.precision}`;
-  if (!routes) return `Masks by ${how}, from the server.`;
-  const ms = (value: number | null): string => (value === null ? "not measured" : `${value.toFixed(0)} ms`);
-  const threads = `${routes.threads} thread${routes.threads > 1 ? "s" : ""}`;
-  const page = routes.problem ?? `${ms(routes.page)} with ${threads}`;
-  return `Masks by ${how}, from the ${routes.chosen}. Server: ${ms(routes.server)}; in this page: ${page}.`;
+function aboutRoutes({ state: { routes }, model, backend }: App): string {
+  return `Masks by ${model.variant}, ${model.precision}, ${backend.about(routes)}`;
 }
 
-const FORMATS: readonly (readonly [string, string, string])[] = [
+const FORMATS: readonly (readonly [Format, string, string])[] = [
   ["png", "PNG label map", "one picture, each object its own number and colour"],
   ["mask", "PNG masks", "white on black, one picture an object"],
   ["coco", "COCO", "run lengths, exact to the pixel, holes and all"],
@@ -104,7 +100,7 @@ const FORMATS: readonly (readonly [string, string, string])[] = [
   ["svg", "SVG", "outlines for drawing programs"],
   ["yolo", "YOLO", "polygons for training, with data.yaml"],
 ];
-const POLYGONS = new Set(["labelme", "yolo"]);
+const POLYGONS: ReadonlySet<string> = new Set<Format>(["labelme", "yolo"]);
 
 export function exporting(app: App): void {
   const { photo } = app.state;
@@ -138,7 +134,7 @@ export function exporting(app: App): void {
       "fieldset",
       {},
       h("legend", {}, "Format"),
-      ...FORMATS.map(([value, text, detail]) => radio("format", value, text, detail, value === "coco")),
+      ...FORMATS.filter(([value]) => app.backend.formats.includes(value)).map(([value, text, detail]) => radio("format", value, text, detail, value === "coco")),
     ),
     fewer,
     h(
@@ -163,7 +159,7 @@ export function exporting(app: App): void {
     void (async () => {
       try {
         await app.saver.flush();
-        await download(app, chosen("format"), chosen("photos") === "all", Number(tolerance.value));
+        await download(app, chosen("format") as Format, chosen("photos") === "all", Number(tolerance.value));
         dialog.close();
       } catch (error) {
         problem.hidden = false;
@@ -174,27 +170,20 @@ export function exporting(app: App): void {
   });
 }
 
-async function download(app: App, format: string, all: boolean, tolerance: number): Promise<void> {
+async function download(app: App, format: Format, all: boolean, tolerance: number): Promise<void> {
   const which = all ? "all" : [app.state.photo!.id];
-  const response = await api.export(app.connection, {
+  const { name, data } = await app.backend.export({
     format,
     photos: which,
     ...(POLYGONS.has(format) ? { tolerance } : {}),
   });
-  const name = fileName(response.headers.get("Content-Disposition")) ?? `masks.${format}`;
-  const url = URL.createObjectURL(await response.blob());
+  const url = URL.createObjectURL(data);
   const link = h("a", { href: url, download: name });
   document.body.append(link);
   link.click();
   link.remove();
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
   app.tell(`${name} is in your downloads.`);
-}
-
-export function fileName(disposition: string | null): string | null {
-  const coded = disposition?.match(/filename\*=UTF-8''([^;]+)/i);
-  if (coded) return decodeURIComponent(coded[1]);
-  return disposition?.match(/filename="([^"]+)"/)?.[1] ?? null;
 }
 
 export function photoSheet(app: App, choose: () => void): void {
@@ -227,8 +216,8 @@ export function photoSheet(app: App, choose: () => void): void {
     const seen = new IntersectionObserver((entries) => {
       if (!entries.some(({ isIntersecting }) => isIntersecting)) return;
       seen.disconnect();
-      void api
-        .thumbnail(app.connection, photo.id)
+      void app.backend
+        .thumbnail(photo.id)
         .then((blob) => {
           urls.push((picture.src = URL.createObjectURL(blob)));
         })

@@ -78,7 +78,7 @@ export function toolbar(app: App, openers: Openers, grounder: GrounderInfo | nul
     group("History", undo, redo),
     h("div", { class: "spacer" }),
     status,
-    group("Photo", ...(line ? [line.element] : []), everything, exporting),
+    group("Photo", ...(line ? [line.element] : []), ...(app.backend.search ? [everything] : []), exporting),
     group("Page", theme, help, panel),
   );
 
