@@ -18,7 +18,7 @@ help:
 	@echo "make test-floors  the wheel on the lowest versions that it promises to work with"
 	@echo "make mutants      small changes to the code, and how many of them a test notices (an hour)"
 	@echo "make test-slow    the full-size proofs that need minutes and gigabytes"
-	@echo "make test-adapters  sam_edge.adapters with the packages they are for (2 GB of them)"
+	@echo "make test-adapters  sam_edge.adapters with the packages they are for (3 GB of them)"
 	@echo "make bench        measure this machine; make docs: refresh the README's tables"
 	@echo "make templates    the graphs that bundles are filled from without torch"
 	@echo "make docs-site    the documentation as a site, in build/site"

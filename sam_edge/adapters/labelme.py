@@ -49,6 +49,7 @@ def main(words: Sequence[str] | None = None) -> None:
         prog="python -m sam_edge.adapters.labelme",
         description="labelme with a model of sam-edge's in the menu of its AI tools",
         epilog="everything else is passed on to labelme",
+        allow_abbrev=False,
     )
     parser.add_argument("--model", metavar="MODEL", help="a name or a bundle's folder")
     arguments, rest = parser.parse_known_args(words)
