@@ -49,7 +49,7 @@ export class ServerBackend implements Backend {
   about(routes: RouteTimes | null): string {
     if (!routes) return "from the server.";
     const ms = (value: number | null): string => (value === null ? "not measured" : `${value.toFixed(0)} ms`);
-    const count = `${routes.threads} thread${routes.threads === 1 ? "" : "s"}`;
+    const count = `${routes.threads} thread${routes.threads > 1 ? "s" : ""}`;
     const page = routes.problem ?? `${ms(routes.page)} with ${count}`;
     return `from the ${routes.chosen}. Server: ${ms(routes.server)}; in this page: ${page}.`;
   }

@@ -8,6 +8,7 @@ import wasm from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
 import { ApiError, reason } from "../api/errors";
 import type { Corners, EmbeddingInfo, ModelInfo } from "../api/types";
 import { encoderInput } from "./encoder_input";
+import { ThreadWorker } from "./thread_worker";
 
 export type OrtRequest =
   | {
@@ -52,8 +53,7 @@ export type FromOrt =
   | { readonly id: number; readonly answer: OrtAnswers[keyof OrtAnswers] }
   | { readonly id: number; readonly error: string; readonly code: string };
 
-/** How long threads may take to start; now and then one never answers in Firefox, without an error. */
-const THREADS_MS = 10_000;
+self.Worker = ThreadWorker; // what onnxruntime-web starts its threads with
 
 let model: ModelInfo;
 let decoder: ort.InferenceSession | null = null;
@@ -68,7 +68,6 @@ async function open(request: Extract<OrtRequest, { kind: "open" }>): Promise<nul
   };
   if (request.wasm) ort.env.wasm.wasmBinary = request.wasm;
   ort.env.wasm.numThreads = request.threads;
-  ort.env.wasm.initTimeout = request.threads > 1 ? THREADS_MS : 0;
   const options = { executionProviders: ["wasm"], graphOptimizationLevel: "all" } as const;
   decoder = await ort.InferenceSession.create(request.decoder, options);
   if (request.encoder) encoder = await ort.InferenceSession.create(request.encoder, options);

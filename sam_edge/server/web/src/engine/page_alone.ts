@@ -8,6 +8,7 @@ import type { Answer, RouteTimes, Source } from "./protocol";
 
 export class PageAlone implements Decoder {
   private readonly ort: OrtClient;
+  private readonly threads: number;
   private measured = false;
 
   constructor(
@@ -16,6 +17,7 @@ export class PageAlone implements Decoder {
     private readonly tell: (times: RouteTimes) => void,
   ) {
     this.ort = new OrtClient(source.port);
+    this.threads = source.threads;
   }
 
   async hover(question: Question, to: EmbeddingInfo, scale: number, signal: AbortSignal): Promise<Answer> {
@@ -42,7 +44,7 @@ export class PageAlone implements Decoder {
     }
     this.measured = true;
     const page = took.sort((a, b) => a - b)[TRIALS >> 1];
-    this.tell({ chosen: "page", server: null, page, threads: null, problem: null });
+    this.tell({ chosen: "page", server: null, page, threads: this.threads, problem: null });
   }
 
   private async decode(

@@ -28,8 +28,7 @@ export interface RouteTimes {
   /** Medians in milliseconds; null if not measured, or not possible. */
   readonly server: number | null;
   readonly page: number | null;
-  /** Null if whoever asked knows. */
-  readonly threads: number | null;
+  readonly threads: number;
   readonly problem: string | null;
 }
 
@@ -46,6 +45,7 @@ export type Source =
       readonly kind: "page";
       /** To the worker that holds onnxruntime-web and encodes there. */
       readonly port: MessagePort;
+      readonly threads: number;
     };
 
 export type ToWorker =

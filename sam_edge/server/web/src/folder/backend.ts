@@ -30,9 +30,7 @@ export class FolderBackend implements Backend {
   readonly search = null;
   readonly formats: readonly Format[] = ["png", "mask", "coco"];
   private readonly library: Library;
-  private worker = ortWorker();
-  private ort = new OrtClient(this.worker);
-  private threads = threads();
+  private readonly ort = new OrtClient(ortWorker());
   private opened: Promise<unknown> = Promise.resolve();
   private encoding: Promise<unknown> = Promise.resolve();
   private lastMs: number | null = null;
@@ -53,13 +51,12 @@ export class FolderBackend implements Backend {
 
   engine(model: ModelInfo): Engine {
     const { port1, port2 } = new MessageChannel();
-    const connect = (): unknown => this.ort.ask({ kind: "port", port: port2 }, [port2]);
-    void this.opened.then(connect, () => undefined);
-    return new Engine({ kind: "page", port: port1 }, model);
+    void this.ort.ask({ kind: "port", port: port2 }, [port2]);
+    return new Engine({ kind: "page", port: port1, threads: threads() }, model);
   }
 
   about(routes: RouteTimes | null): string {
-    const count = `${this.threads} thread${this.threads > 1 ? "s" : ""}`;
+    const count = `${threads()} thread${threads() > 1 ? "s" : ""}`;
     const ms = routes?.page ? `: ${routes.page.toFixed(0)} ms` : "";
     return `in this page, with ${count}${ms}. Photos and objects stay in this browser.`;
   }
@@ -131,26 +128,13 @@ export class FolderBackend implements Backend {
   }
 
   private async open(model: FolderModel): Promise<void> {
-    try {
-      await this.openGraphs(model);
-    } catch (error) {
-      if (this.threads === 1) throw error;
-      this.worker.terminate();
-      this.worker = ortWorker();
-      this.ort = new OrtClient(this.worker);
-      this.threads = 1;
-      await this.openGraphs(model);
-    }
-  }
-
-  private async openGraphs(model: FolderModel): Promise<void> {
     const { image_encoder, prompt_encoder_mask_decoder } = model.graphs;
     const [encoder, decoder, binary] = await Promise.all([
       unpacked(new URL(image_encoder, this.base)),
       unpacked(new URL(prompt_encoder_mask_decoder, this.base)),
       unpacked(new URL(`${wasm}.gz`, import.meta.url)),
     ]);
-    const request = { encoder, decoder, wasm: binary, model, threads: this.threads };
+    const request = { encoder, decoder, wasm: binary, model, threads: threads() };
     await this.ort.ask({ kind: "open", ...request }, [encoder, decoder, binary]);
   }
 }
