@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-const { RouteChoice, reconciled, started, pushed, undone, redone, bySize, candidateName, fitted, zoomed, toPhoto, toStage } =
+const { RouteChoice, reconciled, started, pushed, undone, redone, bySize, candidateName, fitted, zoomed, toPhoto, toStage, inTurns } =
   await import(process.env.PAGE_CODE);
 
 function measured(server, page) {
@@ -116,4 +116,17 @@ test("what is under the pointer stays there while zooming", () => {
   for (const factor of [1.3, 1.3, 2, 0.7]) view = zoomed(view, at, factor, photo, stage);
   const after = toStage(view, before);
   assert.ok(Math.hypot(after.x - at.x, after.y - at.y) < 1e-6);
+});
+
+test("long work lets others in, and its results stay in order", async () => {
+  let others = 0;
+  const timer = setInterval(() => others++, 0);
+  const found = await inTurns([...Array(12).keys()], (number) => {
+    const end = performance.now() + 6;
+    while (performance.now() < end);
+    return number * number;
+  });
+  clearInterval(timer);
+  assert.deepEqual(found, [...Array(12).keys()].map((number) => number * number));
+  assert.ok(others >= 3, `others came in ${others} times`);
 });

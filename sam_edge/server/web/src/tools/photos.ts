@@ -6,6 +6,7 @@ import { type Item, EMPTY_DOC, fromWire, newId } from "../state/document";
 import { pushed, started } from "../state/history";
 import { kept } from "../state/journal";
 import { reconciled } from "../state/saver";
+import { inTurns } from "../state/turns";
 import * as everything from "./everything";
 
 /** How long another photo waits for the last one's work to be saved; then it is kept here. */
@@ -69,8 +70,7 @@ export async function open(app: App, id: string): Promise<void> {
     if (signal.aborted) return;
     remember(id);
     app.store.set({ photo });
-    await take(app, id, annotations);
-    if (signal.aborted) return;
+    await take(app, id, annotations, signal);
     decodeWith(app, await encoding); // not before: a click must find the objects that are there
     await getAhead(app);
   } catch (error) {
@@ -154,10 +154,11 @@ export function encodeAgain(app: App): Promise<void> {
 }
 
 /** Show what was saved, and on top of it what the last page could not save. */
-async function take(app: App, id: string, annotations: Annotations): Promise<void> {
-  const items = annotations.objects.map(fromWire);
+async function take(app: App, id: string, annotations: Annotations, signal: AbortSignal): Promise<void> {
+  const items = await inTurns(annotations.objects, fromWire);
   const [height, width] = annotations.photo.size;
   const unsaved = await kept(id);
+  signal.throwIfAborted();
   app.saver.track(id, { width, height }, annotations.version, items, annotations.done);
   let history = started({ items: items as readonly Item[], active: null as string | null });
   let photoDone = annotations.done;
