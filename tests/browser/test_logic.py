@@ -14,6 +14,7 @@ def test_the_pages_decisions(page_code):
         "state/history",
         "state/document",
         "state/turns",
+        "state/past",
         "view/viewport",
     )
     done = subprocess.run(
