@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-const { RouteChoice, reconciled, started, pushed, undone, redone, bySize, candidateName, fitted, zoomed, toPhoto, toStage } =
+const { RouteChoice, reconciled, started, pushed, undone, redone, bySize, candidateName, fitted, zoomed, toPhoto, toStage, inTurns, within } =
   await import(process.env.PAGE_CODE);
 
 function measured(server, page) {
@@ -116,4 +116,30 @@ test("what is under the pointer stays there while zooming", () => {
   for (const factor of [1.3, 1.3, 2, 0.7]) view = zoomed(view, at, factor, photo, stage);
   const after = toStage(view, before);
   assert.ok(Math.hypot(after.x - at.x, after.y - at.y) < 1e-6);
+});
+
+test("long work lets others in, and its results stay in order", async () => {
+  let others = 0;
+  const timer = setInterval(() => others++, 0);
+  const found = await inTurns([...Array(12).keys()], (number) => {
+    const end = performance.now() + 6;
+    while (performance.now() < end);
+    return number * number;
+  });
+  clearInterval(timer);
+  assert.deepEqual(found, [...Array(12).keys()].map((number) => number * number));
+  assert.ok(others >= 3, `others came in ${others} times`);
+});
+
+test("of undo the steps next to the present are kept, as far as they fit", () => {
+  const item = (bytes) => ({ region: { start: new Int32Array(1), rows: new Int32Array(bytes / 4 - 1) }, candidates: [] });
+  const shared = item(400);
+  const docs = Array.from({ length: 5 }, () => ({ items: [shared, item(100)], active: null }));
+  const history = { past: docs.slice(0, 3), present: docs[3], future: docs.slice(4) };
+  assert.deepEqual(within(history, 50, 10_000), history);
+  assert.deepEqual(within(history, 2, 10_000).past, docs.slice(1, 3));
+  const few = within(history, 50, 700);
+  assert.deepEqual(few.past, docs.slice(1, 3));
+  assert.deepEqual(few.future, []);
+  assert.equal(within(history, 50, 499), null);
 });

@@ -9,7 +9,13 @@ from pathlib import Path
 
 def test_the_pages_decisions(page_code):
     bundle = page_code(
-        "engine/route_choice", "state/saver", "state/history", "state/document", "view/viewport"
+        "engine/route_choice",
+        "state/saver",
+        "state/history",
+        "state/document",
+        "state/turns",
+        "state/past",
+        "view/viewport",
     )
     done = subprocess.run(
         ["node", "--test", Path(__file__).with_name("logic.test.mjs")],

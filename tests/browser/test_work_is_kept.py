@@ -21,6 +21,48 @@ def test_a_reload_in_the_middle_shows_all(serve, browse):
     assert page.tab.locator(".point").count() == 3
 
 
+def test_undo_goes_on_after_a_reload(serve, browse):
+    served = serve()
+    page = browse(served)
+    page.open()
+    page.click(0.5, 0.25)
+    page.click(0.5, 0.9, button="right")
+    page.press("Enter")
+    page.click(0.85, 0.3)
+    page.saved()
+    page.press("Control+z")
+    page.saved()
+    assert len(page.rows) == 1
+    page.tab.wait_for_timeout(300)  # its own storage is written after the server's answer
+    page.tab.reload()
+    page.ready()
+    page.press("Control+y")
+    assert len(page.rows) == 2
+    page.press("Control+z", "Control+z")
+    assert page.tab.locator(".point").count() == 1, "a prompt and its mask go together"
+    page.press("Control+z")
+    assert page.rows == []
+    page.saved()
+    assert served.annotations("astronaut.jpg")["objects"] == []
+
+
+def test_undo_does_not_bring_back_what_others_have_changed_since(serve, browse):
+    served = serve()
+    mine = browse(served)
+    mine.open()
+    mine.click(0.5, 0.25)
+    mine.saved()
+    mine.tab.wait_for_timeout(300)
+    theirs = browse(served)
+    theirs.open()
+    theirs.click(0.85, 0.3)
+    theirs.saved()
+    mine.tab.reload()
+    mine.ready()
+    assert len(mine.rows) == 2
+    assert mine.tab.get_by_role("button", name="Undo").is_disabled()
+
+
 def test_what_a_dead_server_did_not_take_stays_unsaved_and_comes_back(serve, browse):
     served = serve()
     page = browse(served)

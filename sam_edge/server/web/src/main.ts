@@ -6,6 +6,7 @@ import { App } from "./app";
 import { listen } from "./keys";
 import { Pointing } from "./pointing";
 import { rememberedLabels, withLabels } from "./state/labels";
+import { keepPast } from "./state/past";
 import { Saver } from "./state/saver";
 import * as photos from "./tools/photos";
 import { Bar } from "./view/bar";
@@ -75,6 +76,8 @@ async function open(backend: Backend): Promise<void> {
   saver.onSaved = (id, saved) => {
     const all = app.state.photos.map((its) => (its.id === id ? { ...its, ...saved } : its));
     app.store.set({ photos: all });
+    const { photo, history } = app.state;
+    if (id === photo?.id && saver.base(id) === history.present.items) void keepPast(id, history);
   };
   addEventListener("pagehide", () => saver.leave());
   addEventListener("visibilitychange", () => {

@@ -2,10 +2,12 @@
 import type { App } from "../app";
 import { isAbort, reason } from "../api/errors";
 import type { Annotations, EmbeddingInfo, PhotoInfo, WorkEvent } from "../api/types";
-import { type Item, EMPTY_DOC, fromWire, newId } from "../state/document";
-import { pushed, started } from "../state/history";
+import { type Doc, type Item, EMPTY_DOC, fromWire, newId } from "../state/document";
+import { type History, pushed, replaced, started } from "../state/history";
 import { kept } from "../state/journal";
+import { keptPast } from "../state/past";
 import { reconciled } from "../state/saver";
+import { inTurns } from "../state/turns";
 import * as everything from "./everything";
 
 /** How long another photo waits for the last one's work to be saved; then it is kept here. */
@@ -69,8 +71,7 @@ export async function open(app: App, id: string): Promise<void> {
     if (signal.aborted) return;
     remember(id);
     app.store.set({ photo });
-    await take(app, id, annotations);
-    if (signal.aborted) return;
+    await take(app, id, annotations, signal);
     decodeWith(app, await encoding); // not before: a click must find the objects that are there
     await getAhead(app);
   } catch (error) {
@@ -154,12 +155,16 @@ export function encodeAgain(app: App): Promise<void> {
 }
 
 /** Show what was saved, and on top of it what the last page could not save. */
-async function take(app: App, id: string, annotations: Annotations): Promise<void> {
-  const items = annotations.objects.map(fromWire);
+async function take(app: App, id: string, annotations: Annotations, signal: AbortSignal): Promise<void> {
   const [height, width] = annotations.photo.size;
+  const size = { width, height };
+  const before = await keptPast(id, annotations.objects, size);
+  const items = before?.present.items ?? (await inTurns(annotations.objects, fromWire));
   const unsaved = await kept(id);
-  app.saver.track(id, { width, height }, annotations.version, items, annotations.done);
-  let history = started({ items: items as readonly Item[], active: null as string | null });
+  signal.throwIfAborted();
+  app.saver.track(id, size, annotations.version, items, annotations.done);
+  let history: History<Doc> = before ?? started({ items, active: null });
+  history = replaced(history, { items, active: null });
   let photoDone = annotations.done;
   if (unsaved) {
     const mine = unsaved.objects.map(fromWire);

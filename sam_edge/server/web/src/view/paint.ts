@@ -32,6 +32,7 @@ export function pixel(red: number, green: number, blue: number, alpha: number): 
 export function paint(raster: Raster, region: Region, to: Placement, look: Look): void {
   const { width } = raster;
   const columns = columnCount(region);
+  const thin = { ...look, line: 1 };
   const from = Math.max(-1, Math.ceil(region.left * to.scale + to.x - 0.5));
   const end = Math.min(width + 1, Math.ceil((region.left + columns) * to.scale + to.x - 0.5));
   let before: number[] = [];
@@ -46,7 +47,7 @@ export function paint(raster: Raster, region: Region, to: Placement, look: Look)
     const same = column === beforeColumn;
     const here = same ? before : runs(region, column, to, raster.height);
     if (x < width) {
-      for (let i = 0; i < here.length; i += 2) fillColumn(raster, x, here[i], here[i + 1], look);
+      for (let i = 0; i < here.length; i += 2) fillColumn(raster, x, here[i], here[i + 1], look, thin);
     }
     if (!same) {
       difference(here, before, (top, bottom) => mark(raster, x, 1, top, bottom, look));
@@ -74,13 +75,14 @@ function runs(region: Region, column: number, to: Placement, height: number): nu
   return result;
 }
 
-function fillColumn(raster: Raster, x: number, top: number, bottom: number, look: Look): void {
+/** @param thin the same look with a line of one column. */
+function fillColumn(raster: Raster, x: number, top: number, bottom: number, look: Look, thin: Look): void {
   const { pixels, width, height } = raster;
   const first = Math.max(0, top);
   const last = Math.min(height, bottom);
   for (let y = first, at = first * width + x; y < last; y++, at += width) pixels[at] = look.fill;
-  mark(raster, x, 1, top, Math.min(bottom, top + look.line), { ...look, line: 1 });
-  mark(raster, x, 1, Math.max(top, bottom - look.line), bottom, { ...look, line: 1 });
+  mark(raster, x, 1, top, Math.min(bottom, top + look.line), thin);
+  mark(raster, x, 1, Math.max(top, bottom - look.line), bottom, thin);
 }
 
 /** Draw a piece of outline: `line` columns from x on, inwards. */

@@ -10,6 +10,9 @@ import { ICONS } from "./icons";
 import { previewLook } from "./looks";
 import { button } from "./toolbar";
 
+/** Rows made in one turn: a thousand at once would be a pause that is felt. */
+const NEW_ROWS = 100;
+
 export class Panel {
   readonly element: HTMLElement;
   private readonly labels = h("div", { class: "labels", role: "group", "aria-label": "Label of new objects" });
@@ -26,6 +29,9 @@ export class Panel {
   private readonly heading = h("h2", { id: "objects" });
   private readonly list = h("ul", { class: "objects", "aria-labelledby": "objects" });
   private readonly rows = new Map<string, Row>();
+  /** What goes on drawing the list. */
+  private rest: ReturnType<typeof setTimeout> | undefined;
+  private recolour = false;
   private readonly hint = h("p", { class: "hint" });
   private readonly tools: HTMLElement;
   private readonly photoDone = h("input", { type: "checkbox", id: "photo-done" });
@@ -128,6 +134,8 @@ export class Panel {
     marked: ReadonlySet<string>,
     recolour: boolean,
   ): void {
+    clearTimeout(this.rest);
+    this.recolour ||= recolour;
     const ids = new Set(items.map(({ id }) => id));
     for (const [id, row] of this.rows) {
       if (ids.has(id)) continue;
@@ -135,16 +143,22 @@ export class Panel {
       this.rows.delete(id);
     }
     let previous: Element | null = null;
+    let made = 0;
     for (const item of items) {
       let row = this.rows.get(item.id);
+      if (!row && ++made > NEW_ROWS) {
+        this.rest = setTimeout(() => this.drawObjects(items, active, marked, this.recolour), 0);
+        return;
+      }
       if (!row) this.rows.set(item.id, (row = new Row(this.app)));
-      row.update(item, item.id === active, marked.has(item.id), recolour);
+      row.update(item, item.id === active, marked.has(item.id), this.recolour);
       const place: Element | null = previous ? previous.nextElementSibling : this.list.firstElementChild;
       if (place !== row.element) this.list.insertBefore(row.element, place);
       previous = row.element;
       if (item.id === active && !row.wasActive) row.element.scrollIntoView({ block: "nearest" });
       row.wasActive = item.id === active;
     }
+    this.recolour = false;
   }
 }
 
