@@ -16,6 +16,8 @@ help:
 	@echo "make demo-export  checkpoint -> bundle -> verify -> masks (installs torch)"
 	@echo "make test         lint, types, contracts, doctests, tests; the wheel without torch"
 	@echo "make test-floors  the wheel on the lowest versions that it promises to work with"
+	@echo "make test-arm64   the wheel on 64-bit Arm, emulated (needs root, qemu-user and mmdebstrap)"
+	@echo "make notebooks    run the notebooks and keep what they answer"
 	@echo "make mutants      small changes to the code, and how many of them a test notices (an hour)"
 	@echo "make test-slow    the full-size proofs that need minutes and gigabytes"
 	@echo "make test-adapters  sam_edge.adapters with the packages they are for (3 GB of them)"
@@ -141,6 +143,16 @@ $(ADAPTERS)/.done: $(PACKAGED) tests/requirements-adapters.txt tests/requirement
 .PHONY: test-adapters
 test-adapters: $(ADAPTERS)/.done
 	PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(ADAPTERS)/bin/pytest -W default tests/adapters
+
+# CPU, or any other that `qemu-aarch64 -cpu help` lists; half an hour.
+CPU ?= cortex-a76
+.PHONY: test-arm64
+test-arm64: $(DEV)/.done
+	tests/arm64/run.sh $(CPU)
+
+.PHONY: notebooks
+notebooks: $(DEV)/.done
+	$(BIN)/python examples/notebooks/run.py
 
 test-slow: $(DEV)/.done
 	$(BIN)/pytest -m slow tests

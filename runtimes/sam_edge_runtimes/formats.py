@@ -41,9 +41,10 @@ SUPPORT = (
     Support("openvino", "bfloat16", True, frozenset({"AMX-BF16", "AVX512-BF16"})),
     Support("openvino", "float16", True, frozenset({"AVX512-FP16"})),
     Support("openvino", "float16", False, frozenset({"NEON-FP16"})),
-    # One session option, for its matrix products; its kernels for x86 are float32 and integers.
-    Support("onnxruntime", "bfloat16", False, frozenset({"BF16"})),
 )
+# ONNX Runtime has none. Its session option for products in bfloat16 on 64-bit Arm gives noise (in
+# 1.32, mlas.enable_gemm_fastmath_arm64_bfloat16) where both factors are computed and more than 256
+# products are added up, as in an attention over that many places.
 
 
 def formats_of(
@@ -63,6 +64,8 @@ def formats_of(
     >>> formats_of("openvino", "aarch64", ["NEON", "NEON-FP16"])
     ('float32', 'float16')
     >>> formats_of("onnxruntime", "x86_64", ["AMX-BF16"])
+    ('float32',)
+    >>> formats_of("onnxruntime", "aarch64", ["NEON", "BF16"])
     ('float32',)
     """
     x86 = (platform.machine() if machine is None else machine).lower() in X86

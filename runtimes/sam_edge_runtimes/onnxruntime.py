@@ -32,7 +32,7 @@ def open_graph(
     Raises:
         EngineError: if ONNX Runtime refuses the graph.
     """
-    options = partial(_options, threads, compute, input_shapes, fixed, pack_weights)
+    options = partial(_options, threads, input_shapes, fixed, pack_weights)
     entry = (
         None if cache is None else entry_of(cache, "onnxruntime", ort.__version__, fixed, compute)
     )
@@ -68,7 +68,6 @@ def open_graph(
 
 def _options(
     threads: int | None,
-    compute: str,
     input_shapes: Mapping[str, tuple[int | str, ...]],
     fixed: Mapping[str, int],
     pack_weights: bool,
@@ -80,8 +79,6 @@ def _options(
     # and ViT-B needs five times the memory. The pattern would reserve all of it once more.
     options.enable_mem_reuse = False
     options.enable_mem_pattern = False
-    if compute == "bfloat16":  # of 64-bit Arm alone; see formats
-        options.add_session_config_entry("mlas.enable_gemm_fastmath_arm64_bfloat16", "1")
     if not pack_weights:
         options.add_session_config_entry("session.disable_prepacking", "1")
     if threads is not None:

@@ -38,6 +38,30 @@ def test_a_format_is_computed_in_or_refused(engine, name, encoder):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+def test_attention_in_a_reduced_format_is_attention(engine):
+    """A decoder attends to hundreds of places, and adds up as many products."""
+    from sam_edge.zoo import resolve
+
+    feeds = {
+        "image_embeddings": np.random.default_rng(0).normal(0, 0.1, (1, 256, 24, 24)),
+        "point_coords": np.array([[[100, 120], [0, 0]]]),
+        "point_labels": np.array([[1, -1]]),
+        "mask_input": np.zeros((1, 1, 96, 96)),
+        "has_mask_input": np.zeros(1),
+    }
+    feeds = {name: value.astype(np.float32) for name, value in feeds.items()}
+    exact, *reduced = (
+        open_session(engine, resolve(None) / "prompt_encoder_mask_decoder.onnx", compute=name).run(
+            feeds
+        )
+        for name in formats_of(engine)
+    )
+    for answer in reduced:
+        for name, value in exact.items():
+            assert np.linalg.norm(answer[name] - value) / np.linalg.norm(value) < 0.03
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_what_is_kept_of_a_graph_is_kept_by_format(engine, encoder, tmp_path):
     path, feeds = encoder
     answers = {

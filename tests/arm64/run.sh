@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# The wheel on 64-bit Arm, emulated: nano's masks beside this processor's, and tests of what may differ.
+#
+#   sudo tests/arm64/run.sh [CPU [TEST...]]     CPU as `qemu-aarch64 -cpu help` lists them
+#
+# Debian's arm64 Python in a root of its own, under qemu-user; wheels are fetched and unpacked by the Python
+# of here (PYTHON), as an emulated pip takes ten minutes. Needs root, mmdebstrap, arch-test and a qemu-user of
+# 8.2 or newer, whose /proc/cpuinfo is the emulated processor's: in 7.2, OpenVINO also hangs.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+cpu=${1:-cortex-a76}
+shift || true
+python=${PYTHON:-.venv/bin/python}
+release=${RELEASE:-trixie} version=${VERSION:-3.13}
+work=$PWD/build/arm64 root=$PWD/build/arm64/root
+[ $# -gt 0 ] || set -- tests/runtimes/test_formats.py tests/runtimes/test_sessions.py \
+    tests/runtimes/test_machine.py tests/sam_edge/masks/test_by_definition.py \
+    tests/sam_edge/masks/test_rle.py tests/sam_edge/masks/test_polygons.py \
+    tests/sam_edge/test_prompts.py tests/sam_edge/test_image.py tests/sam_edge/test_nano.py
+mkdir -p "$work"
+
+# Emulators of Debian and Ubuntu are registered when they are installed, where a systemd does it.
+binfmt=/proc/sys/fs/binfmt_misc
+[ -e $binfmt/register ] || mount -t binfmt_misc binfmt_misc $binfmt
+[ -e $binfmt/qemu-aarch64 ] || cat /usr/lib/binfmt.d/qemu-aarch64.conf > $binfmt/register
+
+if [ ! -e "$root/.done" ]; then
+    rm -rf "$root"
+    mmdebstrap --quiet --arch=arm64 --variant=minbase --include=python3-minimal,libpython3-stdlib \
+        "$release" "$root"
+    touch "$root/.done"
+fi
+
+# Everything that `make test-wheel` installs, but for Arm.
+site=$root/opt/site
+rm -rf "$site" "$work/dist"
+"$python" -m pip wheel --quiet --no-deps --wheel-dir "$work/dist" .
+platforms=$(for glibc in $(seq 17 41); do echo "--platform manylinux_2_${glibc}_aarch64"; done)
+# shellcheck disable=SC2086
+"$python" -m pip install --quiet --no-warn-conflicts --no-compile --target "$site" --only-binary :all: \
+    --implementation cp --python-version "$version" $platforms "$(ls "$work"/dist/*.whl)[cpu,openvino,serve,text]" \
+    'pytest>=8.3' 'hypothesis>=6.100' 'pycocotools>=2.0.8' 'tifffile>=2024.1' 'httpx>=0.27'
+
+# In a mount namespace of its own, so that nothing stays mounted whatever happens.
+arm64() {
+    QEMU_CPU=$cpu ROOT=$root unshare --mount bash -euc '
+        mkdir -p "$ROOT/checkout"
+        mount -t proc proc "$ROOT/proc" && mount --rbind /sys "$ROOT/sys" && mount --rbind /dev "$ROOT/dev"
+        mount -o bind,ro "$PWD" "$ROOT/checkout"
+        exec env -i QEMU_CPU="$QEMU_CPU" HOME=/root PYTHONPATH=/opt/site PYTHONDONTWRITEBYTECODE=1 \
+            PATH=/usr/bin:/bin /usr/sbin/chroot "$ROOT" /bin/sh -ec "cd /checkout; exec \"\$@\"" - "$@"' - "$@"
+}
+
+arm64 grep -m1 Features /proc/cpuinfo
+# -P: the wheel is under test, not the folder that this is called in.
+"$python" tests/arm64/masks.py write "$work/here.npz"
+arm64 python3 -P tests/arm64/masks.py write /tmp/there.npz
+"$python" tests/arm64/masks.py compare "$work/here.npz" "$root/tmp/there.npz"
+arm64 python3 -P -m pytest -p no:cacheprovider -q -m "not slow" "$@"
