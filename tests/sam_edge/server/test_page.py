@@ -21,6 +21,8 @@ def client(tmp_path):
     (static / "assets" / "run-1a2b.wasm.gz").write_bytes(gzip.compress(WASM))
     (static / "assets" / "run-1a2b.js").write_text("1")
     (static / "secret.py").write_text("no")
+    (static / "folder.html").write_text("of a folder without a server")
+    (static / "service_worker.js").write_text("too")
     with running.client_in_thread(uploads=tmp_path, static=static) as client:
         yield client
 
@@ -52,7 +54,17 @@ def test_what_is_stored_as_gzip_is_sent_so_to_those_who_take_it(client):
     assert "javascript" in client.get("/assets/run-1a2b.js").headers["content-type"]
 
 
-@pytest.mark.parametrize("path", ["/secret.py", "/assets/run-1a2b.wasm.gz", "/assets/", "/static/"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/secret.py",
+        "/assets/run-1a2b.wasm.gz",
+        "/assets/",
+        "/static/",
+        "/folder.html",
+        "/service_worker.js",
+    ],
+)
 def test_nothing_else_is_sent(client, path):
     assert client.get(path).status_code == 404
     assert client.post("/").status_code == 405
