@@ -139,10 +139,14 @@ def test_a_mask_is_segments_own_and_the_page_outlives_its_host(host, browse, tmp
     prompt = prompt_of(page)
     assert len(prompt["points"]) == 3
     assert iou(exported_mask(page), segmented(photo, out, *as_words(prompt))) >= 0.999
-    page.tab.goto("about:blank")
-    page.tab.goto(served.address)
+    page.tab.goto(f"{served.address}index.html")
     page.ready()
     assert len(page.rows) == 1
+    assert page.problems == []
+    page.tab.goto(f"{served.address}licences.txt")
+    assert "MIT License" in page.tab.locator("body").inner_text()
+    page.tab.wait_for_timeout(500)
+    page.problems.clear()  # the browser itself asks for the text's icon
 
 
 def strange_photos(folder: Path) -> dict[str, Path]:

@@ -78,8 +78,10 @@ async function dropOthers(): Promise<void> {
 
 async function answer(request: Request): Promise<Response> {
   const cache = await caches.open(current);
-  const asked = request.mode === "navigate" ? scope : request.url;
-  const found = (await cache.match(asked, { ignoreSearch: true, ignoreVary: true })) ?? (await fetch(request));
+  const kept = (url: string): Promise<Response | undefined> =>
+    cache.match(url, { ignoreSearch: true, ignoreVary: true });
+  const page = request.mode === "navigate"; // also by the names that hosts give to the page
+  const found = (await kept(request.url)) ?? (page ? await kept(scope) : undefined) ?? (await fetch(request));
   const headers = new Headers(found.headers);
   headers.set("Cross-Origin-Opener-Policy", "same-origin");
   headers.set("Cross-Origin-Embedder-Policy", "require-corp");
