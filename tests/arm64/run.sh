@@ -48,6 +48,7 @@ arm64() {
         mount -t proc proc "$ROOT/proc" && mount --rbind /sys "$ROOT/sys" && mount --rbind /dev "$ROOT/dev"
         mount -o bind,ro "$PWD" "$ROOT/checkout"
         exec env -i QEMU_CPU="$QEMU_CPU" HOME=/root PYTHONPATH=/opt/site PYTHONDONTWRITEBYTECODE=1 \
+            HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis \
             PATH=/usr/bin:/bin /usr/sbin/chroot "$ROOT" /bin/sh -ec "cd /checkout; exec \"\$@\"" - "$@"' - "$@"
 }
 
