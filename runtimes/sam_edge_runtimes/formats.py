@@ -7,11 +7,10 @@ what is listed here is in the processor's instructions.
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sam_edge_runtimes.cpu import X86, features_here
+from sam_edge_runtimes.cpu import features_here
 from sam_edge_runtimes.errors import ArgumentError, EngineError
 
 FLOAT32 = "float32"
@@ -27,54 +26,44 @@ class Support:
     Attributes:
         engine: its name.
         format: one of ``FORMATS``.
-        x86: whether this is about x86 or about 64-bit Arm.
         features: as ``sam_edge_runtimes.cpu.FEATURES`` names them.
     """
 
     engine: str
     format: str
-    x86: bool
     features: frozenset[str]
 
 
 SUPPORT = (
-    Support("openvino", "bfloat16", True, frozenset({"AMX-BF16", "AVX512-BF16"})),
-    Support("openvino", "float16", True, frozenset({"AVX512-FP16"})),
+    Support("openvino", "bfloat16", frozenset({"AMX-BF16", "AVX512-BF16"})),
+    Support("openvino", "float16", frozenset({"AVX512-FP16"})),
 )
-# ONNX Runtime has none. Its session option for products in bfloat16 on 64-bit Arm gives noise (in
-# 1.32, mlas.enable_gemm_fastmath_arm64_bfloat16) where both factors are computed and more than 256
-# products are added up, as in an attention over that many places. OpenVINO 2026.4 cannot open
-# nano's decoder in float16 on a Cortex-A76: its library has no such product.
+# Nothing has one on 64-bit Arm. ONNX Runtime's option for products in bfloat16 there (in 1.32,
+# mlas.enable_gemm_fastmath_arm64_bfloat16) gives noise where both factors are computed and more
+# than 256 products are added up, as in an attention over that many places. OpenVINO 2026.4 cannot
+# open nano's decoder in float16 on a Cortex-A76: its library has no such product.
 
 
-def formats_of(
-    engine: str, machine: str | None = None, features: Sequence[str] | None = None
-) -> tuple[str, ...]:
+def formats_of(engine: str, features: Sequence[str] | None = None) -> tuple[str, ...]:
     """List the formats that an engine computes in on a processor, ``float32`` first.
 
     Args:
         engine: its name.
-        machine: as ``platform.machine`` says it; None means this one.
         features: as ``sam_edge_runtimes.cpu.cpu_features`` lists them; None means this one's.
 
-    >>> formats_of("openvino", "x86_64", ["AVX2", "AVX512-BF16"])
+    >>> formats_of("openvino", ["AVX2", "AVX512-BF16"])
     ('float32', 'bfloat16')
-    >>> formats_of("openvino", "x86_64", ["AVX2", "AVX512"])  # it would emulate bfloat16
+    >>> formats_of("openvino", ["AVX2", "AVX512"])  # it would emulate bfloat16
     ('float32',)
-    >>> formats_of("openvino", "aarch64", ["NEON", "NEON-FP16"])
+    >>> formats_of("openvino", ["NEON", "NEON-FP16"])
     ('float32',)
-    >>> formats_of("onnxruntime", "x86_64", ["AMX-BF16"])
+    >>> formats_of("onnxruntime", ["AMX-BF16"])
     ('float32',)
-    >>> formats_of("onnxruntime", "aarch64", ["NEON", "BF16"])
+    >>> formats_of("onnxruntime", ["NEON", "BF16"])
     ('float32',)
     """
-    x86 = (platform.machine() if machine is None else machine).lower() in X86
     has = {*(features_here() if features is None else features)}
-    reduced = (
-        row.format
-        for row in SUPPORT
-        if row.engine == engine and row.x86 == x86 and row.features & has
-    )
+    reduced = (row.format for row in SUPPORT if row.engine == engine and row.features & has)
     return FLOAT32, *reduced
 
 

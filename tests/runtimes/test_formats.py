@@ -78,7 +78,6 @@ def test_what_is_kept_of_a_graph_is_kept_by_format(engine, encoder, tmp_path):
 
 def test_a_cpu_without_the_instructions_never_emulates(monkeypatch):
     monkeypatch.setattr(formats, "features_here", lambda: ["AVX2", "AVX512"])
-    monkeypatch.setattr(formats.platform, "machine", lambda: "x86_64")
     for engine in ("onnxruntime", "openvino"):
         pytest.importorskip(engine)
         with pytest.raises(EngineError, match="only in float32"):
@@ -87,7 +86,6 @@ def test_a_cpu_without_the_instructions_never_emulates(monkeypatch):
 
 def test_the_engine_that_has_the_format_is_named(monkeypatch):
     monkeypatch.setattr(formats, "features_here", lambda: ["AVX2", "AMX-BF16"])
-    monkeypatch.setattr(formats.platform, "machine", lambda: "x86_64")
     with pytest.raises(EngineError, match="--runtime openvino"):
         formats.refuse_emulation("onnxruntime", "bfloat16")
     with pytest.raises(ArgumentError, match="float8"):

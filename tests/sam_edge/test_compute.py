@@ -25,7 +25,6 @@ FASTER = {("openvino", "float32"): 2.0, ("openvino", "bfloat16"): 1.0}
 def amx(monkeypatch, tmp_path):
     """A CPU that has bfloat16, and a machine that nothing was measured on."""
     monkeypatch.setenv("SAM_EDGE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(formats.platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(formats, "features_here", lambda: ["AVX512", "AMX-BF16"])
 
 
