@@ -4,7 +4,8 @@
 
 A real Chromium without a window moves its mouse over a photo, each time waiting for the mask. The
 page itself notes when the browser got the move and when the mask was drawn. Between the moves, some
-at a time, stands the native decode: the decoder's session alone, in this process, on two threads.
+at a time, stands the native decode: the decoder's session alone, in this process, on two threads,
+by the engine that the page has, in float32 as there.
 Ratios are to that of the same minute, as other programs may run. "while encoding" is by server
 while the server's process for the next photo encodes one after the other. Masks by the page's own
 decoder are compared with Python's for the same points, on the float16 embedding that the page
@@ -42,6 +43,8 @@ from sam_edge_benchmarks.machine import fingerprint, load_average
 
 FOLDER = Path(__file__).parent
 THREADS = 2
+ENGINE, FORMAT = "onnxruntime", "float32"
+ENGINE_WORDS = ["--runtime", ENGINE, "--compute", FORMAT]
 AT_ONCE = 10
 
 WATCH = """() => {
@@ -86,7 +89,15 @@ def main() -> None:
         shutil.copy(photo, folder)
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
         report["chromium"] = browser.version
-        words = [folder, "-m", arguments.model, "--threads", str(THREADS), "--uploads"]
+        words = [
+            folder,
+            "-m",
+            arguments.model,
+            "--threads",
+            str(THREADS),
+            *ENGINE_WORDS,
+            "--uploads",
+        ]
         with served(*words, f"{folder}/up") as (address, _):
             for name, query in (
                 ("server", "route=server"),
@@ -122,7 +133,7 @@ def main() -> None:
 
 def native(name: str, photo: Path) -> Callable[[], float]:
     """Return what runs the decoder's session once and says how long it took, in milliseconds."""
-    model = sam_edge.load_model(name, threads=THREADS)
+    model = sam_edge.load_model(name, ENGINE, THREADS, compute=FORMAT)
     session = model.sessions["prompt_encoder_mask_decoder"]
     side = model.spec.low_res_size
     feeds = {
@@ -227,7 +238,7 @@ def agreement(
     name: str, photo: Path, masks: list[tuple[float, float, dict[str, Any]]], dtype: str
 ) -> float:
     """The least IoU of the page's masks with Python's, for the same points."""
-    model = sam_edge.load_model(name, threads=THREADS)
+    model = sam_edge.load_model(name, ENGINE, THREADS, compute=FORMAT)
     exact = model.encode_image(photo)
     rounded = {key: value.astype(dtype).astype("float32") for key, value in exact.features.items()}
     embedding = replace(exact, features=rounded)
