@@ -1,4 +1,4 @@
-"""A bundle's place while it is made: written beside its name, moved there whole or not at all."""
+"""A folder's place while it is made: written beside its name, moved there whole or not at all."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from sam_edge.bundle import MANIFEST_NAME
@@ -28,43 +29,7 @@ OF_THE_SYSTEM = {".DS_Store", "Thumbs.db", "desktop.ini"}
 """What file managers put into any folder that they show."""
 
 
-def check_output(output: Path, inputs: Sequence[Path], force: bool) -> Path:
-    """Return where a bundle goes, links followed, once it is sure that nothing will be lost there.
-
-    Args:
-        output: what ``-o`` says.
-        inputs: files and folders that are read.
-        force: whether a bundle that is there is to be replaced.
-
-    Raises:
-        SamEdgeError: if it holds an input or the current folder, is no bundle, or is one and there
-            is no ``force``.
-    """
-    place = Path(os.path.realpath(output))
-    for path in (*inputs, Path.cwd()):
-        if Path(os.path.realpath(path)).is_relative_to(place):
-            what = "the folder you are in" if path == Path.cwd() else f"{path}, which is read"
-            raise SamEdgeError(f"-o {output} holds {what}; name another -o")
-    refuse_existing(place, force)
-    return place
-
-
-def refuse_existing(place: Path, force: bool) -> None:
-    """Refuse to replace what is not a bundle and no more, and a bundle unless told to.
-
-    Raises:
-        SamEdgeError: saying what is there.
-    """
-    if not os.path.lexists(place):
-        return
-    stranger = _stranger(place)
-    if stranger:
-        raise SamEdgeError(f"{place} exists and {stranger}; name another -o")
-    if not force:
-        raise SamEdgeError(f"{place} exists; replace it with --force, or name another -o")
-
-
-def _stranger(place: Path) -> str:
+def bundle_stranger(place: Path) -> str:
     """Say why a folder is not to be replaced; empty if a bundle is all that it holds.
 
     Web pages and browser extensions have a ``manifest.json``, too.
@@ -83,15 +48,71 @@ def _stranger(place: Path) -> str:
     return f"holds {printable(others[0])}, which is no part of a bundle" if others else ""
 
 
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What is written to a place.
+
+    Attributes:
+        name: what messages call it.
+        flag: the word of the command line that names the place.
+        stranger: says why what is there is not to be replaced; empty if it is one of these.
+    """
+
+    name: str
+    flag: str
+    stranger: Callable[[Path], str]
+
+
+A_BUNDLE = Kind("bundle", "-o", bundle_stranger)
+
+
+def check_output(output: Path, inputs: Sequence[Path], force: bool, kind: Kind = A_BUNDLE) -> Path:
+    """Return where a folder goes, links followed, once it is sure that nothing will be lost there.
+
+    Args:
+        output: what the command line says.
+        inputs: files and folders that are read.
+        force: whether one that is there is to be replaced.
+        kind: what it is.
+
+    Raises:
+        SamEdgeError: if it holds an input or the current folder, is none of its kind, or is one and
+            there is no ``force``.
+    """
+    place = Path(os.path.realpath(output))
+    for path in (*inputs, Path.cwd()):
+        if Path(os.path.realpath(path)).is_relative_to(place):
+            what = "the folder you are in" if path == Path.cwd() else f"{path}, which is read"
+            raise SamEdgeError(f"{kind.flag} {output} holds {what}; name another {kind.flag}")
+    refuse_existing(place, force, kind)
+    return place
+
+
+def refuse_existing(place: Path, force: bool, kind: Kind = A_BUNDLE) -> None:
+    """Refuse to replace what is not of a kind and no more, and what is unless told to.
+
+    Raises:
+        SamEdgeError: saying what is there.
+    """
+    if not os.path.lexists(place):
+        return
+    stranger = kind.stranger(place)
+    if stranger:
+        raise SamEdgeError(f"{place} exists and {stranger}; name another {kind.flag}")
+    if not force:
+        raise SamEdgeError(f"{place} exists; replace it with --force, or name another {kind.flag}")
+
+
 @contextmanager
-def staging(place: Path) -> Iterator[Path]:
-    """Give an empty folder beside a bundle's place, for one export at a time.
+def staging(place: Path, kind: Kind = A_BUNDLE) -> Iterator[Path]:
+    """Give an empty folder beside a place, for one export at a time.
 
     It is removed at the end. What a killed export left there is removed by the next to the same
     place: a lock, which the system drops with its holder, tells the one from the other.
 
     Args:
         place: from ``check_output``.
+        kind: what goes there.
 
     Raises:
         SamEdgeError: if another export to that place is running, or nothing can be written there.
@@ -100,10 +121,11 @@ def staging(place: Path) -> Iterator[Path]:
     lock = place.with_name(f".{place.name}.export.lock")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, held = _lock(lock, place)
+        descriptor, held = _lock(lock, place, kind)
     except OSError as error:
         raise SamEdgeError(
-            f"{place.parent}: nothing can be written there: {error.strerror}; name another -o"
+            f"{place.parent}: nothing can be written there: {error.strerror}; "
+            f"name another {kind.flag}"
         ) from error
     try:
         if held:
@@ -128,7 +150,7 @@ def staging(place: Path) -> Iterator[Path]:
             os.close(descriptor)
 
 
-def _lock(lock: Path, place: Path) -> tuple[int, bool]:
+def _lock(lock: Path, place: Path, kind: Kind) -> tuple[int, bool]:
     """Return an open descriptor, and whether it holds the lock: some disks have none."""
     while True:
         flags = os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)
@@ -138,7 +160,7 @@ def _lock(lock: Path, place: Path) -> tuple[int, bool]:
                 return descriptor, False
             os.close(descriptor)
             raise SamEdgeError(
-                f"another export to {place} is running; wait for it, or name another -o"
+                f"another export to {place} is running; wait for it, or name another {kind.flag}"
             )
         if os.fstat(descriptor).st_nlink:
             return descriptor, True
@@ -164,17 +186,17 @@ def _clear(work: Path, place: Path) -> None:
     shutil.rmtree(work)
 
 
-def install(work: Path, place: Path, force: bool) -> None:
-    """Move the bundle that was made in a staging folder to its place.
+def install(work: Path, place: Path, force: bool, kind: Kind = A_BUNDLE) -> None:
+    """Move what was made in a staging folder, as ``BUNDLE``, to its place.
 
-    At no moment is there half a bundle. What is in its place is looked at once more: an export
+    At no moment is there half of it. What is in its place is looked at once more: an export
     takes minutes.
 
     Raises:
         SamEdgeError: if something came up there that is not to be replaced, or it cannot be moved;
             what was there is there again.
     """
-    refuse_existing(place, force)
+    refuse_existing(place, force, kind)
     previous = work / PREVIOUS
     replaces = os.path.lexists(place)
     try:
@@ -190,8 +212,8 @@ def install(work: Path, place: Path, force: bool) -> None:
         came_up = error.errno in (errno.EEXIST, errno.ENOTEMPTY)
         reason = "something else came up there" if came_up else error.strerror
         raise SamEdgeError(
-            f"{place}: the bundle cannot be moved there: {reason}; nothing there was changed, name "
-            "another -o"
+            f"{place}: the {kind.name} cannot be moved there: {reason}; nothing there was changed, "
+            f"name another {kind.flag}"
         ) from error
 
 

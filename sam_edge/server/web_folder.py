@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
-import secrets
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from sam_edge.errors import JsonFileError, SamEdgeError, UnwritableError
 from sam_edge.files import json_text, read_json
 from sam_edge.server.model_record import model_record, portable_graph
 from sam_edge.spec import ROLES, GraphFile, ModelSpec
+from sam_edge.staging import BUNDLE, Kind, check_output, install, staging
 from sam_edge.text import printable
 
 STATIC = Path(__file__).parent / "static"
@@ -45,26 +45,16 @@ def write_web_folder(
         SamEdgeError: if the bundle cannot run in a browser, or the folder holds something else.
     """
     spec, graphs = _browser_graphs(bundle, large)
-    _refuse_existing(out, force)
-    work = out.parent / f".{out.name}.{secrets.token_hex(4)}"
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        work.mkdir()
+    if out.is_symlink():
+        raise SamEdgeError(f"{out} exists and is no folder; name another {A_PAGE.flag}")
+    force = force or (out.is_dir() and not any(out.iterdir()))
+    place = check_output(out, [bundle], force, A_PAGE)
+    with staging(place, A_PAGE) as work:
         try:
-            new, previous = work / "new", work / "previous"
-            files = _fill(new, bundle, spec, graphs)
-            if out.exists():
-                os.rename(out, previous)
-            try:
-                os.rename(new, out)
-            except BaseException:
-                if previous.exists():
-                    os.rename(previous, out)
-                raise
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-    except OSError as error:
-        raise UnwritableError(f"{out} cannot be written: {error.strerror or error}") from error
+            files = _fill(work / BUNDLE, bundle, spec, graphs)
+        except OSError as error:
+            raise UnwritableError(f"{out} cannot be written: {error.strerror or error}") from error
+        install(work, place, force, A_PAGE)
     return files
 
 
@@ -101,31 +91,21 @@ def _browser_graphs(bundle: Path, large: bool) -> tuple[ModelSpec, dict[str, Gra
     return spec, graphs
 
 
-def _refuse_existing(out: Path, force: bool) -> None:
-    """Refuse to replace what is no folder of an earlier call, and one unless told to.
-
-    Raises:
-        SamEdgeError: saying what is there.
-    """
-    if not os.path.lexists(out):
-        return
-    if not out.is_dir() or out.is_symlink():
-        raise SamEdgeError(f"{out} exists and is no folder; name another")
-    found = {path.relative_to(out).as_posix() for path in out.rglob("*") if not path.is_dir()}
-    if not found:
-        return
+def _stranger(place: Path) -> str:
+    """Say why a folder is not to be replaced; empty if a page, or nothing, is all that it holds."""
+    if not place.is_dir():
+        return "is no folder"
+    found = {path.relative_to(place).as_posix() for path in place.rglob("*") if not path.is_dir()}
     try:
-        record = read_json(out / MODEL)
+        record = read_json(place / MODEL)
         known = set(record["files"]) if record["made_by"] == MADE_BY else set()
     except (OSError, JsonFileError, LookupError, TypeError):
         known = set()
-    if strangers := sorted(found - known):
-        raise SamEdgeError(
-            f"{out} holds {printable(strangers[0])}, which is no part of a page; name another "
-            "folder"
-        )
-    if not force:
-        raise SamEdgeError(f"{out} exists; replace it with --force, or name another folder")
+    strangers = sorted(found - known)
+    return f"holds {printable(strangers[0])}, which is no part of a page" if strangers else ""
+
+
+A_PAGE = Kind("page", "OUT", _stranger)
 
 
 def _fill(

@@ -105,6 +105,16 @@ def test_what_is_there_is_not_replaced_unasked(page, tmp_path, capsys):
     assert "is no folder" in refused(capsys, str(out / "CNAME"))
 
 
+def test_neither_the_bundle_nor_the_folder_one_is_in_is_replaced(
+    bundle, tmp_path, capsys, monkeypatch
+):
+    assert "which is read" in refused(capsys, str(bundle), "-m", str(bundle), "--force")
+    assert (bundle / "manifest.json").exists()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert "the folder you are in" in refused(capsys, ".")
+
+
 @pytest.mark.parametrize("decoder", ["official", "official-multi"])
 def test_a_decoder_of_another_layout_is_refused(bundle, tmp_path, capsys, decoder):
     change(bundle, decoder=decoder)
