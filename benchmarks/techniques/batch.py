@@ -1,6 +1,6 @@
 """Measure ``sam-edge batch``: a thousand photos killed twice, and how fast photos are done.
 
-    python benchmarks/techniques/batch.py   # quiet: some five minutes; writes batch.json
+    python benchmarks/techniques/batch.py   # quiet: some eight minutes; writes batch.json
     python benchmarks/techniques/batch.py --runtime openvino --compute bfloat16 --photos 0 \
         -o benchmarks/techniques/batch-bfloat16.json
 
@@ -60,7 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--photos", type=int, default=1000, help="of the killed run; 0: none")
     parser.add_argument("--bad", type=int, default=10, help="of them, cut off")
-    parser.add_argument("--speed-photos", type=int, default=300, help="of each timed run")
+    parser.add_argument("--speed-photos", type=int, default=500, help="of each timed run")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-ray", action="store_true")
     parser.add_argument("--runtime", default="onnxruntime", help="of the timed runs")
