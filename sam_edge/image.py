@@ -173,7 +173,8 @@ def _from_pillow(
             if bits != 8:
                 yield place, grey_numbers(picture, piece)[:, :, None]
             elif lower_piece is None:
-                yield place, np.asarray(piece.convert("RGB"))
+                # Pillow's convert would copy what is RGB already.
+                yield place, np.asarray(piece if piece.mode == "RGB" else piece.convert("RGB"))
             else:
                 upper = np.asarray(piece.convert("RGB")).astype(np.uint16)
                 yield place, upper << 8 | np.asarray(lower_piece.convert("RGB"))

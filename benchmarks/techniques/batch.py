@@ -1,6 +1,8 @@
 """Measure ``sam-edge batch``: a thousand photos killed twice, and how fast photos are done.
 
-    python benchmarks/techniques/batch.py   # quiet: some ten minutes; writes batch.json
+    python benchmarks/techniques/batch.py   # quiet: some eight minutes; writes batch.json
+    python benchmarks/techniques/batch.py --runtime openvino --compute bfloat16 --photos 0 \
+        -o benchmarks/techniques/batch-bfloat16.json
 
 The photos are drawn: 640 x 480 JPEG, two boxes each in a CSV, ten of a thousand cut off. The model
 is the one in the box.
@@ -9,15 +11,19 @@ is the one in the box.
 after another, and resumed to its end; its files are compared with those of a run that nobody
 disturbed, byte for byte.
 
-``speed``: variants take turns. ``loop`` is what one writes without ``batch``: ``encode_image``,
-``decode`` for each box, run lengths, one JSON at the end, in one process with an engine thread a
-core. Rates are of the photos after the first, so that no start-up counts: Ray's takes seconds.
+``speed``: variants take turns, all with the same engine and format. ``loop`` is what one writes
+without ``batch``: ``encode_image``, ``decode`` for each box, run lengths, one JSON at the end, in
+one process with an engine thread a core. ``engines alone`` runs the two graphs on inputs that are
+there already, in a process a core: no batch can be faster. Rates, and the time of processors that
+the script and all of its processes used, are of the photos after the first fifth, when every
+process is open: Ray's takes seconds.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import signal
 import statistics
@@ -32,25 +38,33 @@ from typing import Any
 import numpy as np
 import scale
 from PIL import Image, ImageDraw
+from processes import processor_seconds
 
 import sam_edge
 import sam_edge.batch
+from sam_edge.image import preprocess, read_image
 from sam_edge.masks import encode_rle, to_coco_rle
+from sam_edge.prompts import Prompt, sparse_prompts
+from sam_edge.spec import IMAGE_ENCODER
 from sam_edge_benchmarks.machine import fingerprint, software
 from sam_edge_runtimes.threads import cores_here
 
 RESULT = Path(__file__).parent / "batch.json"
 SIZE = (480, 640)  # height, width
+UNCOUNTED = 1 / 5
+"""Of the photos: the first ones, while processes start."""
 
 
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--photos", type=int, default=1000, help="of the killed run")
+    parser.add_argument("--photos", type=int, default=1000, help="of the killed run; 0: none")
     parser.add_argument("--bad", type=int, default=10, help="of them, cut off")
-    parser.add_argument("--speed-photos", type=int, default=300, help="of each timed run")
+    parser.add_argument("--speed-photos", type=int, default=500, help="of each timed run")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-ray", action="store_true")
+    parser.add_argument("--runtime", default="onnxruntime", help="of the timed runs")
+    parser.add_argument("--compute", default="float32", help="likewise")
     parser.add_argument("--scratch", type=Path, help="a folder to work in; default: a new one")
     parser.add_argument("-o", "--out", type=Path, default=RESULT)
     arguments = parser.parse_args()
@@ -60,7 +74,7 @@ def main() -> None:
     arguments.out.write_text(text, encoding="utf-8")
     print(text)
     print(table(record))
-    if arguments.out == RESULT:
+    if arguments.out.resolve().parent == RESULT.parent:
         scale.main()  # docs/scale.md tells of it
 
 
@@ -68,10 +82,13 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Return the record."""
     machine = fingerprint()
     before = os.getloadavg()
-    start = time.perf_counter()
-    killed = killed_twice(folder, arguments.photos, arguments.bad)
-    killed["seconds"] = time.perf_counter() - start
-    speed = timed(folder, arguments.speed_photos, arguments.rounds, not arguments.no_ray)
+    killed = None
+    if arguments.photos:
+        start = time.perf_counter()
+        killed = killed_twice(folder, arguments.photos, arguments.bad)
+        killed["seconds"] = time.perf_counter() - start
+    how = {"runtime": arguments.runtime, "compute": arguments.compute}
+    speed = timed(folder, arguments.speed_photos, arguments.rounds, not arguments.no_ray, how)
     return {
         "machine": {"processor": machine["cpu_model"], "cores": cores_here()},
         "software": software(),
@@ -169,42 +186,68 @@ def tree(folder: Path) -> dict[str, bytes]:
     }
 
 
-def timed(folder: Path, count: int, rounds: int, with_ray: bool) -> dict[str, Any]:
-    """Time variants in turn; return their rates and what they are to each other."""
+def timed(
+    folder: Path, count: int, rounds: int, with_ray: bool, how: dict[str, str]
+) -> dict[str, Any]:
+    """Time variants in turn; return their rates and what they are to each other.
+
+    Args:
+        folder: to work in.
+        count: photos of each run.
+        rounds: runs of each variant.
+        with_ray: whether Ray is one.
+        how: ``runtime`` and ``compute`` of all of them.
+    """
     boxes = draw_set(folder / "timed", count, 0)
     cores = cores_here()
+    loop_name, alone = "loop", f"{cores} processes, engines alone"
+    many, of_ray = f"{cores} processes", f"{cores} Ray workers"
     variants: dict[str, Callable[[Path], Iterator[Any]]] = {
-        "loop": lambda out: loop(boxes, out),
-        "1 process": lambda out: batch(boxes, out, processes=1, threads=cores),
-        f"{cores} processes": lambda out: batch(boxes, out, processes=cores, threads=1),
+        loop_name: lambda out: loop(boxes, out, how),
+        "1 process": lambda out: batch(boxes, out, processes=1, threads=cores, **how),
+        many: lambda out: batch(boxes, out, processes=cores, threads=1, **how),
         f"{cores} processes, {cores} threads each": lambda out: batch(
-            boxes, out, processes=cores, threads=cores
+            boxes, out, processes=cores, threads=cores, **how
         ),
+        alone: lambda out: engines_alone(boxes, count, how),
     }
     if with_ray:
-        variants[f"{cores} Ray workers"] = lambda out: batch(
-            boxes, out, engine="ray", processes=cores, threads=1
-        )
+        variants[of_ray] = lambda out: ray_batch(boxes, out, processes=cores, threads=1, **how)
+    uncounted = max(1, int(UNCOUNTED * count))
     times: dict[str, list[dict[str, float]]] = {name: [] for name in variants}
     for turn in range(rounds):
         for number, (name, work) in enumerate(variants.items()):
             start = time.perf_counter()
-            ends = [time.perf_counter() for _ in work(folder / f"timed-{turn}-{number}")]
+            ends, used = [], []
+            for _ in work(folder / f"timed-{turn}-{number}"):
+                ends.append(time.perf_counter())
+                if len(ends) in (uncounted, count):
+                    used.append(processor_seconds())
             assert len(ends) == count, (name, len(ends))
-            rate = (count - 1) / (ends[-1] - ends[0])
-            times[name].append({"first_s": ends[0] - start, "photos_per_s": rate})
-    rates = {
-        name: statistics.median(sample["photos_per_s"] for sample in samples)
-        for name, samples in times.items()
-    }
-    processes = rates[f"{cores} processes"]
-    ray = rates.get(f"{cores} Ray workers")
+            counted = count - uncounted
+            times[name].append(
+                {
+                    "first_s": ends[0] - start,
+                    "photos_per_s": counted / (ends[-1] - ends[uncounted - 1]),
+                    "core_ms_per_photo": 1000 * (used[1] - used[0]) / counted,
+                }
+            )
+    rates, used_ms = (
+        {
+            name: statistics.median(sample[key] for sample in samples)
+            for name, samples in times.items()
+        }
+        for key in ("photos_per_s", "core_ms_per_photo")
+    )
     return {
+        **how,
         "photos": count,
         "samples": times,
         "photos_per_s": rates,
-        "processes_to_loop": processes / rates["loop"],
-        "ray_to_processes": None if ray is None else ray / processes,
+        "core_ms_per_photo": used_ms,
+        "processes_to_loop": rates[many] / rates[loop_name],
+        "engines_alone_to_loop": rates[alone] / rates[loop_name],
+        "ray_to_processes": rates[of_ray] / rates[many] if with_ray else None,
     }
 
 
@@ -213,15 +256,59 @@ def batch(boxes: Path, out: Path, **options: Any) -> Iterator[Any]:  # noqa: ANN
     yield from sam_edge.batch.iterate(boxes.parent / "photos", out, prompts=boxes, **options)
 
 
-def loop(boxes: Path, out: Path) -> Iterator[str]:
-    """Do the photos one after another, as one would without ``batch``."""
-    model = sam_edge.load_model(threads=cores_here())
+def ray_batch(boxes: Path, out: Path, **options: Any) -> Iterator[Any]:  # noqa: ANN401 - Options
+    """Do the photos by ``batch`` on Ray, and leave nothing of it to run beside the others."""
+    yield from batch(boxes, out, engine="ray", **options)
+    import ray
+
+    ray.shutdown()
+
+
+def engines_alone(boxes: Path, count: int, how: dict[str, str]) -> Iterator[Any]:
+    """Run the graphs as often as ``count`` photos need, in a process a core."""
+    context = multiprocessing.get_context("spawn")
+    ends = context.SimpleQueue()
+    cores = cores_here()
+    shares = [count // cores + (number < count % cores) for number in range(cores)]
+    workers = [context.Process(target=run_graphs, args=(boxes, n, how, ends)) for n in shares]
+    for worker in workers:
+        worker.start()
+    for _ in range(count):
+        yield ends.get()
+    for worker in workers:
+        worker.join()
+
+
+def run_graphs(boxes: Path, count: int, how: dict[str, str], ends: Any) -> None:  # noqa: ANN401 - a queue
+    """Encode and decode what is prepared, with one thread, and tell of each time."""
+    model = sam_edge.load_model(threads=1, **how)
+    name, prompts = next(iter(prompts_by_photo(boxes).items()))
+    pixels = read_image(boxes.parent / "photos" / name)
+    prepared = preprocess(pixels, model.spec)
+    embedding = model.encode_image(pixels)
+    sizes = (embedding.original_size, embedding.input_size)
+    sparse = [sparse_prompts(Prompt.of(box=box), *sizes) for box in prompts]
+    coords, labels = (np.stack(part) for part in zip(*sparse, strict=True))
+    for _ in range(count):
+        model.sessions[IMAGE_ENCODER].run({"image": prepared})
+        model.decode_tensors(embedding, coords, labels)
+        ends.put(None)
+
+
+def prompts_by_photo(boxes: Path) -> dict[str, list[list[float]]]:
+    """Read the CSV."""
     by_photo: dict[str, list[list[float]]] = {}
     for line in boxes.read_text(encoding="utf-8").splitlines()[1:]:
         name, *corners = line.split(",")[:5]
         by_photo.setdefault(name, []).append([float(corner) for corner in corners])
+    return by_photo
+
+
+def loop(boxes: Path, out: Path, how: dict[str, str]) -> Iterator[str]:
+    """Do the photos one after another, as one would without ``batch``."""
+    model = sam_edge.load_model(threads=cores_here(), **how)
     found = []
-    for name, prompts in by_photo.items():
+    for name, prompts in prompts_by_photo(boxes).items():
         embedding = model.encode_image(boxes.parent / "photos" / name)
         for box in prompts:
             result = model.decode(embedding, box=box, multimask=False)
@@ -236,12 +323,14 @@ def loop(boxes: Path, out: Path) -> Iterator[str]:
 def table(record: dict[str, Any]) -> str:
     """Return the rates for people."""
     speed = record["speed"]
-    rates = speed["photos_per_s"]
-    lines = [f"{name:<32}{rate:8.2f} photos/s" for name, rate in rates.items()]
-    lines.append(f"processes to loop: {speed['processes_to_loop']:.2f}")
-    if speed["ray_to_processes"] is not None:
-        lines.append(f"Ray to processes: {speed['ray_to_processes']:.2f}")
-    lines.append(f"killed, resumed, equal: {record['killed']['equal']}")
+    lines = [
+        f"{name:<32}{rate:8.2f} photos/s{speed['core_ms_per_photo'][name]:8.1f} ms of a core each"
+        for name, rate in speed["photos_per_s"].items()
+    ]
+    ratios = ("processes_to_loop", "engines_alone_to_loop", "ray_to_processes")
+    lines += [f"{key}: {speed[key]:.2f}" for key in ratios if speed[key] is not None]
+    if record["killed"] is not None:
+        lines.append(f"killed, resumed, equal: {record['killed']['equal']}")
     return "\n".join(lines)
 
 

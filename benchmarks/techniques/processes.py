@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 
@@ -50,3 +51,25 @@ def served(*words: str, cache: str | None = None) -> Iterator[tuple[str, int]]:
     finally:
         process.terminate()
         process.wait(20)
+
+
+def processor_seconds() -> float:
+    """Return what this process and all that came of it have used of processors; Linux alone.
+
+    A hundredth of a second is the finest that the system says of each.
+    """
+    parents: dict[int, int] = {}
+    ticks: dict[int, int] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            # The name in brackets may hold anything; after it: state, parent, ...
+            fields = path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        except OSError:  # it ended meanwhile, and its time is its parent's
+            continue
+        number = int(path.parent.name)
+        parents[number] = int(fields[1])
+        ticks[number] = sum(map(int, fields[11:15]))  # its own and that of children that ended
+    family = {os.getpid()}
+    while more := {n for n, parent in parents.items() if parent in family} - family:
+        family |= more
+    return sum(ticks[number] for number in family) / os.sysconf("SC_CLK_TCK")

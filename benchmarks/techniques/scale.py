@@ -145,28 +145,54 @@ def measured() -> str:
     if not path.is_file():
         return ""
     record = json.loads(path.read_text(encoding="utf-8"))
-    speed, killed = record["speed"], record["killed"]
-    cores = record["machine"]["cores"]
+    killed = record["killed"]
+    per_photo = killed["bytes"] / killed["photos"]
+    reduced = HERE / "batch-bfloat16.json"
+    records = {path: record}
+    if reduced.is_file():
+        records[reduced] = json.loads(reduced.read_text(encoding="utf-8"))
+    return "\n\n".join(
+        [
+            *(rates(path, record) for path, record in records.items()),
+            "`loop` is `encode_image` and `decode` one after another, with an engine thread a "
+            f"core. {killed['photos']} photos, {killed['bad']} of them cut off, killed, stopped "
+            f"and resumed, left {'the same files' if killed['equal'] else 'OTHER FILES'} as an "
+            f"undisturbed run, byte for byte; those are {per_photo / 1e3:.1f} kB a photo, "
+            f"{PHOTOS * per_photo / 1e9:.0f} GB for a million.",
+        ]
+    )
+
+
+def rates(path: Path, record: Mapping[str, Any]) -> str:
+    """Say how fast photos were done in one record of ``batch.py``."""
+    speed, cores = record["speed"], record["machine"]["cores"]
+    used = speed.get("core_ms_per_photo", {})
+    head = ["", "photos/s", "of the loop", "core hours for a million"]
     rows = [
         [
             name,
             f"{rate:.1f}",
             f"{rate / speed['photos_per_s']['loop']:.2f}",
             hours(PHOTOS * cores / rate),
+            *([f"{used[name]:.0f}"] if used else []),
         ]
         for name, rate in speed["photos_per_s"].items()
     ]
-    per_photo = killed["bytes"] / killed["photos"]
-    return (
-        f"From end to end, nano, two boxes a photo of 640 x 480, {cores} cores, {speed['photos']} "
-        "photos, medians (`benchmarks/techniques/batch.json`):\n\n"
-        + markdown(["", "photos/s", "of the loop", "core hours for a million"], rows)
-        + f"\n\n`loop` is `encode_image` and `decode` one after another, with an engine thread a "
-        f"core. {killed['photos']} photos, {killed['bad']} of them cut off, killed, stopped and "
-        f"resumed, left {'the same files' if killed['equal'] else 'OTHER FILES'} as an undisturbed "
-        f"run, byte for byte; those are {per_photo / 1e3:.1f} kB a photo, "
-        f"{PHOTOS * per_photo / 1e9:.0f} GB for a million."
+    if used:
+        head.append("ms of a core used by a photo")
+    how = f"{speed['runtime']} in {speed['compute']}, " if used else ""
+    text = (
+        f"From end to end, nano, {how}two boxes a photo of 640 x 480, {cores} cores, "
+        f"{speed['photos']} photos, medians (`benchmarks/techniques/{path.name}`):\n\n"
+        + markdown(head, rows)
     )
+    if used:
+        text += (
+            "\n\n`engines alone` runs the two graphs and nothing else: no batch can be more than "
+            f"{speed['engines_alone_to_loop']:.2f} times as fast as the loop; "
+            f"{cores} processes are {speed['processes_to_loop']:.2f} times as fast."
+        )
+    return text
 
 
 def price_list() -> str:

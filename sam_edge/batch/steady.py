@@ -19,6 +19,17 @@ MOST_DEATHS = 2
 RECYCLED_ABOVE = 0.9
 """Of its share: a worker that holds more between two photos is replaced."""
 
+ENVIRONMENT = {
+    # numpy's threads would be more than the cores, and each takes memory.
+    "OPENBLAS_NUM_THREADS": "1",
+    # Where glibc itself arrives once it has freed a block of 32 MB. Until then it gives the arrays
+    # of each small photo back to the system, which clears them page by page for the next one.
+    # Other C libraries do not know the names.
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": str(64 * 2**20),
+}
+"""Of a worker process, where the user's own does not say otherwise."""
+
 
 class _DiedError(Exception):
     """A worker process is no longer there."""
@@ -42,8 +53,7 @@ class _Process:
             [sys.executable, "-P", "-m", "sam_edge.batch.worker_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            # numpy's threads would be more than the cores, and each takes memory.
-            env={"OPENBLAS_NUM_THREADS": "1", **os.environ},
+            env={**ENVIRONMENT, **os.environ},
             **group,
         )
         error = self._ask((settings, share))
@@ -52,7 +62,7 @@ class _Process:
             raise error
 
     def do(self, job: Job, share: int | None) -> tuple[Outcome, int]:
-        """Do one photo, and say how much memory is held then.
+        """Do one photo, and say how much memory is held then, where there is a share.
 
         Raises:
             _DiedError: if the process did.

@@ -44,14 +44,16 @@ def main() -> None:
 
 
 def serve(worker: Worker, request: Callable[[], Any], answer: Callable[[object], None]) -> None:
-    """Answer jobs, each with how much memory is held then."""
+    """Answer jobs, each with how much memory is held then, where that is limited."""
     while True:
         try:
             job, share = request()
         except EOFError:
             return
         limit_memory(share)
-        answer((worker(job), resident_sizes().get("VmRSS", 0)))
+        outcome = worker(job)
+        held = 0 if share is None else resident_sizes().get("VmRSS", 0)
+        answer((outcome, held))
 
 
 def limit_memory(share: int | None) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -162,6 +163,24 @@ def children():
             if int(parent) == os.getpid() and b"sam_edge.batch.worker_process" in command:
                 found.append(int(path.parent.name))
     return found
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="is about glibc's heap")
+def test_a_worker_keeps_its_memory_from_one_photo_to_the_next(tmp_path):
+    photos = draw_set(tmp_path / "photos", 12)
+    for path in photos.rglob("*.png"):
+        with Image.open(path) as small:
+            large = small.resize((1600, 1200))
+        large.save(path)
+    faults = []  # of pages, so far
+    for _ in iterate(photos, tmp_path / "out", prompts=photos / "boxes.csv", processes=1):
+        (child,) = children()
+        fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
+        faults.append(int(fields[7]))
+        if len(faults) == 11:  # it ends after the last
+            break
+    pages = 1600 * 1200 * 3 / os.sysconf("SC_PAGE_SIZE")
+    assert (faults[10] - faults[5]) / 5 < pages / 4
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
