@@ -5,7 +5,8 @@
 A real Chromium without a window moves its mouse over a photo, each time waiting for the mask. The
 page itself notes when the browser got the move and when the mask was drawn. Between the moves, some
 at a time, stands the native decode: the decoder's session alone, in this process, on two threads,
-by the engine that the page has, in float32 as there.
+by the engine that the page has, in float32 as there: all of the graph, of which the page's own
+decoder computes what depends on the photo alone before the first move.
 Ratios are to that of the same minute, as other programs may run. "while encoding" is by server
 while the server's process for the next photo encodes one after the other. Masks by the page's own
 decoder are compared with Python's for the same points, on the float16 embedding that the page
