@@ -1,6 +1,8 @@
 """What encodes ahead stands still during decodes, and never stays so."""
 
 import asyncio
+import os
+import signal
 import sys
 import threading
 from contextlib import suppress
@@ -153,6 +155,8 @@ def hovering(tmp_path):
             yield process, client, int(child), rest
         finally:
             rest.set()
+            with suppress(ProcessLookupError):
+                os.kill(int(child), signal.SIGKILL)  # else it would hold on to the server's pipes
             hand.join(30)
 
 
