@@ -5,7 +5,8 @@
 A real Chromium without a window moves its mouse over a photo, each time waiting for the mask. The
 page itself notes when the browser got the move and when the mask was drawn. Between the moves, some
 at a time, stands the native decode: the decoder's session alone, in this process, on two threads,
-by the engine that the page has, in float32 as there.
+by the engine that the page has, in float32 as there: all of the graph, of which the page's own
+decoder computes what depends on the photo alone before the first move.
 Ratios are to that of the same minute, as other programs may run. "while encoding" is by server
 while the server's process for the next photo encodes one after the other. Masks by the page's own
 decoder are compared with Python's for the same points, on the float16 embedding that the page
@@ -112,7 +113,7 @@ def main() -> None:
                             arguments.model, photo, report[name]["masks"], dtype
                         )
                 page.close()
-            with encoding_ahead(address):
+            with encoding_ahead(address) as report["encodes_ahead_ms"]:
                 page = browser.new_page(viewport={"width": 1280, "height": 800})
                 report["server, while encoding"] = hover(
                     page, f"{address}?route=server", arguments.moves, decode
@@ -202,25 +203,36 @@ def hover(page: Page, address: str, moves: int, decode: Callable[[], float]) -> 
 
 
 @contextmanager
-def encoding_ahead(address: str) -> Iterator[None]:
-    """Keep the server's process for the next photo at work: ever another part of a large one."""
+def encoding_ahead(address: str) -> Iterator[dict[str, list[float]]]:
+    """Keep the server's process for the next photo at work: ever another part of a large one.
+
+    Yields what encodes take in ms, by whether anything else was done meanwhile.
+    """
     noise = np.random.default_rng(1).integers(0, 255, (1200, 1800, 3), np.uint8)
     picture = io.BytesIO()
     Image.fromarray(noise).save(picture, format="JPEG")
     photo = json.loads(ask(f"{address}v1/photos?name=noise.jpg", picture.getvalue()))["id"]
+    cuts = itertools.count(1)
+    took: dict[str, list[float]] = {"alone": [], "beside_hovering": []}
     stop = threading.Event()
 
-    def keep_on() -> None:
-        for cut in itertools.count(1):
-            if stop.is_set():
-                return
-            part = [0, 0, 1800 - cut % 600, 1200 - cut // 600]
-            ask(f"{address}v1/encode", {"photo": photo, "part": part, "ahead": True})
-            ask(f"{address}v1/encode", {"photo": photo, "part": part})  # waits for that
+    def encode(which: str) -> None:
+        cut = next(cuts)
+        part = [0, 0, 1800 - cut % 600, 1200 - cut // 600]
+        started = time.perf_counter()
+        ask(f"{address}v1/encode", {"photo": photo, "part": part, "ahead": True})
+        ask(f"{address}v1/encode", {"photo": photo, "part": part})  # waits for that
+        took[which].append(1000 * (time.perf_counter() - started))
 
+    def keep_on() -> None:
+        while not stop.is_set():
+            encode("beside_hovering")
+
+    for _ in range(AT_ONCE):
+        encode("alone")
     worker = threading.Thread(target=keep_on, daemon=True)
     worker.start()
-    yield
+    yield took
     stop.set()
     worker.join(60)
 
@@ -287,6 +299,10 @@ def summarise(report: dict[str, Any]) -> dict[str, Any]:
         idle, busy = summary["server"], summary["server, while encoding"]
         ratio = busy["moved_to_drawn_p50_ms"] / idle["moved_to_drawn_p50_ms"]
         summary["while_encoding_to_idle"] = round(ratio, 2)
+        summary["encodes_ahead_p50_ms"] = {
+            how: round(statistics.median(took), 1)
+            for how, took in report["encodes_ahead_ms"].items()
+        }
     return summary
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from sam_edge.embedding import ImageEmbedding
 from sam_edge.errors import EngineError, ImageError
+from sam_edge.server.yielding import Yielding
 
 IDLE_S = 120
 """After so long without work the process ends, and its encoder's memory is free."""
@@ -26,11 +27,13 @@ class AheadProcess:
 
     Args:
         choice: the arguments of ``load_model``, as JSON can hold them.
+        yielding: stops it for decodes, where the system can see to it that it does not stay so.
     """
 
-    def __init__(self, choice: Mapping[str, Any]) -> None:
-        self._choice = choice
+    def __init__(self, choice: Mapping[str, Any], yielding: Yielding) -> None:
+        self._choice, self._yielding = choice, yielding
         self._process: asyncio.subprocess.Process | None = None
+        self._stoppable = False
         self._idle: asyncio.TimerHandle | None = None
 
     @property
@@ -44,7 +47,8 @@ class AheadProcess:
         """Encode a photo, one at a time. Cancelled, it kills the process.
 
         Returns:
-            The embedding, ``(height, width)`` of the whole photo, and how long it took in ms.
+            The embedding, ``(height, width)`` of the whole photo, and how long it took in ms, but
+            for when it was stopped.
 
         Raises:
             ImageError: if it is no photo.
@@ -53,30 +57,22 @@ class AheadProcess:
         if self._idle is not None:
             self._idle.cancel()
         process = self._process or await self._start()
-        assert process.stdin is not None
-        assert process.stdout is not None
         with tempfile.TemporaryDirectory(prefix="sam-edge-ahead-") as folder:
             out = Path(folder) / "embedding.npz"
-            work = {"path": str(path), "part": part, "out": str(out)}
+            if self._stoppable:
+                self._yielding.begin(process)
             try:
-                process.stdin.write(json.dumps(work).encode() + b"\n")
-                await process.stdin.drain()
-                line = await process.stdout.readline()
-            except BaseException:
-                await self.stop()
-                raise
-            if not line:
-                await self.stop()
-                raise EngineError(
-                    "the process that encodes ahead has died; encode the photo itself"
+                answer = await self._ask(
+                    process, {"path": str(path), "part": part, "out": str(out)}
                 )
-            answer = json.loads(line)
+            finally:
+                stopped_s = self._yielding.end()
             if "error" in answer:
                 raise (ImageError if answer["kind"] == "photo" else EngineError)(answer["error"])
             embedding = await asyncio.to_thread(ImageEmbedding.load, out)
         self._idle = asyncio.get_running_loop().call_later(IDLE_S, self._end)
         height, width = answer["size"]
-        return embedding, (height, width), answer["encode_ms"]
+        return embedding, (height, width), answer["encode_ms"] - 1000 * stopped_s
 
     async def stop(self) -> None:
         """Kill the process, if there is one."""
@@ -90,15 +86,29 @@ class AheadProcess:
 
     async def _start(self) -> asyncio.subprocess.Process:
         # -P: photos' folder is often the current one, and must not be searched for modules.
-        process = await asyncio.create_subprocess_exec(
+        self._process = process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "sam_edge.server.ahead_process"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
         )
-        assert process.stdin is not None
-        process.stdin.write(json.dumps(self._choice).encode() + b"\n")
-        self._process = process
+        self._stoppable = (await self._ask(process, self._choice))["stoppable"]
         return process
+
+    async def _ask(self, process: asyncio.subprocess.Process, words: Mapping[str, Any]) -> Any:  # noqa: ANN401 - whatever it says
+        """Say a line and wait for one. Cancelled, or if it has died, there is no process after."""
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(json.dumps(words).encode() + b"\n")
+            await process.stdin.drain()
+            line = await process.stdout.readline()
+        except BaseException:
+            await self.stop()
+            raise
+        if not line:
+            await self.stop()
+            raise EngineError("the process that encodes ahead has died; encode the photo itself")
+        return json.loads(line)
 
     def _end(self) -> None:
         """End an idle process: it leaves when its stdin does."""

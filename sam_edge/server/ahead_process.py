@@ -1,17 +1,19 @@
 """The process that encodes ahead: at the lowest priority, one JSON line in and one out a photo.
 
-Started by ``sam_edge.server.ahead``. It ends when its stdin does, so it outlives no server.
+Started by ``sam_edge.server.ahead``. It ends when its stdin does, so it outlives no server; and as
+it would not notice that while it is stopped, Linux kills it with the server.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from sam_edge.errors import ImageError
 from sam_edge.image import read_image
@@ -20,6 +22,9 @@ from sam_edge.model import Model
 from sam_edge.text import printable
 
 NICE = 19
+
+PR_SET_PDEATHSIG = 1
+"""Source: ``linux/prctl.h``."""
 
 
 def main() -> None:
@@ -30,9 +35,20 @@ def main() -> None:
     answers = sys.stdout
     sys.stdout = sys.stderr  # whatever a library prints is no answer
     model = load_model(**json.loads(sys.stdin.readline()))
+    _say(answers, {"stoppable": _dies_with_server()})
     for line in sys.stdin:
-        answers.write(json.dumps(_answer(model, json.loads(line))) + "\n")
-        answers.flush()
+        _say(answers, _answer(model, json.loads(line)))
+
+
+def _say(to: TextIO, answer: dict[str, Any]) -> None:
+    to.write(json.dumps(answer) + "\n")
+    to.flush()
+
+
+def _dies_with_server() -> bool:
+    if sys.platform != "linux":
+        return False
+    return not ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _answer(model: Model, work: dict[str, Any]) -> dict[str, Any]:

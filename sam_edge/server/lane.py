@@ -31,10 +31,16 @@ class Lane:
         most_waiting: beyond the one that runs.
         full: what more are refused with.
         message: what they are told.
+        busy: is told when it has something to do, and when it has nothing any more.
     """
 
     def __init__(
-        self, name: str, most_waiting: int, full: type[RefusedError], message: str
+        self,
+        name: str,
+        most_waiting: int,
+        full: type[RefusedError],
+        message: str,
+        busy: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
         self._waiting: deque[_Entry] = deque()
@@ -42,6 +48,7 @@ class Lane:
         self._most_waiting = most_waiting
         self._full = full
         self._message = message
+        self._tell = busy
 
     @property
     def ahead(self) -> int:
@@ -95,6 +102,7 @@ class Lane:
             return
         entry = self._waiting.popleft()
         self._busy = True
+        self._tell(True)
         running = asyncio.get_running_loop().run_in_executor(self._thread, entry.work)
         running.add_done_callback(lambda done: self._finish(entry, done))
 
@@ -108,3 +116,5 @@ class Lane:
         elif not entry.answer.done():
             entry.answer.set_result(done.result())
         self._next()
+        if not self._busy:
+            self._tell(False)

@@ -18,6 +18,7 @@ from sam_edge.server.library import Library
 from sam_edge.server.options import Options
 from sam_edge.server.refusals import TooManyDecodesError, TooMuchWorkError
 from sam_edge.server.words import Words
+from sam_edge.server.yielding import Yielding
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +61,13 @@ class Service:
         self.library = Library(words, options)
         self.annotations = Annotations(self.library, options.annotations, limits.objects)
         self.embeddings = EmbeddingCache(options.cache_bytes)
+        yielding = Yielding()
         self.decodes = Lane(
             "decode",
             limits.decodes_waiting,
             TooManyDecodesError,
             f"{limits.decodes_waiting} decodes wait already; try again in a moment",
+            yielding.decoding,
         )
         busy = "too many wait already; try again in a few seconds"
         self._encodes = Lane("encode", limits.encodes_waiting, TooMuchWorkError, busy)
@@ -77,7 +80,8 @@ class Service:
                 "compute": model.compute.name,
                 "threads": choice.threads,
                 "memory": choice.memory,
-            }
+            },
+            yielding,
         )
         self.encoder = Encoder(
             model,

@@ -111,12 +111,12 @@ def client_in_thread(*words, uploads, **options):
         yield client
 
 
-def until(condition, seconds=30):
+def until(condition, seconds=30, step=0.02):
     """Wait until something is so, and return it."""
     end = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
+        time.sleep(step)
     return found
 
 

@@ -2,7 +2,7 @@
 import type { EmbeddingInfo, ModelInfo } from "../api/types";
 import { type Region, isEmpty } from "../mask/region";
 import { upsample } from "../mask/upsample";
-import type { OrtAnswer } from "./ort_worker";
+import type { OrtAnswer } from "./own_decoder";
 import type { Question } from "./prompt";
 import type { Answer, Candidate } from "./protocol";
 

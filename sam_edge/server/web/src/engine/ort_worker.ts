@@ -8,6 +8,7 @@ import wasm from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
 import { ApiError, reason } from "../api/errors";
 import type { Corners, EmbeddingInfo, ModelInfo } from "../api/types";
 import { encoderInput } from "./encoder_input";
+import { type OrtAnswer, OwnDecoder } from "./own_decoder";
 import { ThreadWorker } from "./thread_worker";
 
 export type OrtRequest =
@@ -36,11 +37,6 @@ export type OrtRequest =
     }
   | { kind: "port"; port: MessagePort };
 
-export interface OrtAnswer {
-  readonly logits: Float32Array;
-  readonly scores: Float32Array;
-}
-
 export interface OrtAnswers {
   open: null;
   features: null;
@@ -56,9 +52,9 @@ export type FromOrt =
 self.Worker = ThreadWorker; // what onnxruntime-web starts its threads with
 
 let model: ModelInfo;
-let decoder: ort.InferenceSession | null = null;
+let decoder: OwnDecoder | null = null;
 let encoder: ort.InferenceSession | null = null;
-let held: { embedding: string; features: Readonly<Record<string, ort.Tensor>> } | null = null;
+let held: string | null = null;
 
 async function open(request: Extract<OrtRequest, { kind: "open" }>): Promise<null> {
   model = request.model;
@@ -69,7 +65,7 @@ async function open(request: Extract<OrtRequest, { kind: "open" }>): Promise<nul
   if (request.wasm) ort.env.wasm.wasmBinary = request.wasm;
   ort.env.wasm.numThreads = request.threads;
   const options = { executionProviders: ["wasm"], graphOptimizationLevel: "all" } as const;
-  decoder = await ort.InferenceSession.create(request.decoder, options);
+  decoder = await OwnDecoder.open(new Uint8Array(request.decoder), model.low_res_size, options);
   if (request.encoder) encoder = await ort.InferenceSession.create(request.encoder, options);
   return null;
 }
@@ -77,29 +73,17 @@ async function open(request: Extract<OrtRequest, { kind: "open" }>): Promise<nul
 async function encode({ embedding, photo, part }: Extract<OrtRequest, { kind: "encode" }>): Promise<EmbeddingInfo> {
   const { pixels, shape, ...sizes } = await encoderInput(photo, part, model.image);
   const name = encoder!.inputNames[0];
-  const features = await encoder!.run({ [name]: new ort.Tensor("float32", pixels, shape) });
-  held = { embedding, features };
+  held = null;
+  await decoder!.look(await encoder!.run({ [name]: new ort.Tensor("float32", pixels, shape) }));
+  held = embedding;
   return { id: embedding, image_size: model.image.size, ...sizes };
 }
 
 async function decode(request: Extract<OrtRequest, { kind: "decode" }>): Promise<OrtAnswer> {
-  if (held?.embedding !== request.embedding) {
+  if (held !== request.embedding) {
     throw new ApiError(404, "no_embedding", "another photo was encoded meanwhile");
   }
-  const count = request.labels.length;
-  const side = model.low_res_size;
-  const mask = request.mask ?? new Float32Array(side * side);
-  const answer = await decoder!.run({
-    ...held.features,
-    point_coords: new ort.Tensor("float32", request.coords, [1, count, 2]),
-    point_labels: new ort.Tensor("float32", request.labels, [1, count]),
-    mask_input: new ort.Tensor("float32", mask, [1, 1, side, side]),
-    has_mask_input: new ort.Tensor("float32", Float32Array.of(request.mask ? 1 : 0), [1]),
-  });
-  return {
-    logits: (answer["low_res_masks"].data as Float32Array).slice(),
-    scores: (answer["iou_predictions"].data as Float32Array).slice(),
-  };
+  return decoder!.decode(request.coords, request.labels, request.mask);
 }
 
 async function handle(request: OrtRequest): Promise<OrtAnswers[OrtRequest["kind"]]> {
@@ -110,7 +94,9 @@ async function handle(request: OrtRequest): Promise<OrtAnswers[OrtRequest["kind"
       const features = Object.entries(request.tensors).map(
         ([name, { shape, data }]) => [name, new ort.Tensor("float32", data, shape)] as const,
       );
-      held = { embedding: request.embedding, features: Object.fromEntries(features) };
+      held = null;
+      await decoder!.look(Object.fromEntries(features));
+      held = request.embedding;
       return null;
     }
     case "encode":
