@@ -13,7 +13,7 @@ from sam_edge.grounding.grounder import Grounder
 from sam_edge.grounding.manifest import check_tokenizer, read_grounding_spec
 from sam_edge.grounding.phrases import Phrases
 from sam_edge.loading import Opening, check_arguments, check_products, file_opener
-from sam_edge.spec import IMAGE_TOWER, TEXT_TOWER, GroundingSpec
+from sam_edge.spec import IMAGE_TOWER, TEXT_TOWER, GraphFile, GroundingSpec
 from sam_edge.zoo.grounders import resolve_grounder
 from sam_edge_runtimes import DeferredSession
 
@@ -105,13 +105,14 @@ def _opened(
     logger.info("%s runs on %s in %s: %s", directory, engine, compute.name, compute.reason)
     sessions = {}
     for role, opening in OPENINGS.items():
+        graph = spec.graph(role, engine)
         opener = file_opener(
             directory,
-            spec.graph(role, engine),
+            graph,
             engine,
             threads,
             opening=opening,
-            fixed={"batch": 1},
+            fixed=fixed_sizes(graph, engine),
             compute=compute.of(role),
             shrink=memory == "low",
             cache=cache,
@@ -122,6 +123,16 @@ def _opened(
     )
     phrases = partial(open_phrases, directory, spec)
     return Grounder(spec, sessions, phrases, engine, reopen, compute)
+
+
+def fixed_sizes(graph: GraphFile, engine: str) -> dict[str, int]:
+    """Return which dynamic dimensions of a tower are fixed at its opening.
+
+    A batch fixed at 1 lets an engine plan its memory, but OpenVINO takes that memory while it lays
+    the weights out, which is when a tower in integers needs most: left open, B/32's peaks at 0.38
+    GB instead of 0.40, at the same speed.
+    """
+    return {} if engine == "openvino" and graph.precision == "int8" else {"batch": 1}
 
 
 def open_phrases(directory: Path, spec: GroundingSpec) -> Phrases:
