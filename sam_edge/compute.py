@@ -1,24 +1,84 @@
 """Which engine a bundle runs on, and in which number format each of its graphs is computed.
 
 ``auto`` takes a reduced format only where the processor has it in its instructions, where it was
-measured to be faster here (``sam-edge bench run``), and where the bundle's own masks in it pass the
-gate of int8 (``sam-edge export``, ``models pull`` and ``verify`` measure that).
+measured to be faster here, and where the bundle's own answers in it, masks or boxes, pass the gate
+of int8. ``sam-edge export``, ``models pull`` and ``verify`` measure the answers; ``sam-edge bench
+run`` the speed of models of masks, ``export`` and ``verify`` that of what finds boxes.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
 from sam_edge.engine_choice import Way, measured_seconds
-from sam_edge.spec import BundleSpec
+from sam_edge.spec import TEXT_TOWER, BundleSpec, GroundingSpec
 from sam_edge_runtimes import ENGINES, FLOAT32, choose_engine, formats_of
 from sam_edge_runtimes.formats import check_format, refuse_emulation
 
 LEAST_IOU, LEAST_IOU_P05 = 0.98, 0.90
 """What masks in fewer bits must reach: their mean IoU with float32's, and its 5th percentile."""
+
+ALWAYS_EXACT = frozenset({TEXT_TOWER})
+"""Roles that are computed in float32 whatever is asked: a phrase costs milliseconds and once, and
+where it ends is found by comparing tokens' numbers, which 8 bits do not tell apart."""
+
+LEAST_BOX_IOU, MOST_SCORE_ERROR = 0.9, 0.05
+"""What boxes in fewer bits must reach: their mean IoU with float32's, and how far a score moves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What must be known of a bundle before ``auto`` takes a reduced format.
+
+    Attributes:
+        answers: what is compared, for messages.
+        mean: the measurement of a fidelity entry that messages quote.
+        least: measurement -> what it must reach.
+        most: measurement -> what it must not exceed.
+        timed_by: the command that measures how fast each format is here.
+    """
+
+    answers: str
+    mean: str
+    least: Mapping[str, float]
+    most: Mapping[str, float]
+    timed_by: str
+
+    def passes(self, entry: Mapping[str, Any]) -> bool:
+        """Whether a fidelity entry passes; a NaN and None do not."""
+        return all(_number(entry, name) >= limit for name, limit in self.least.items()) and all(
+            _number(entry, name) <= limit for name, limit in self.most.items()
+        )
+
+
+def _number(entry: Mapping[str, Any], name: str) -> float:
+    value = entry.get(name)
+    return float(value) if isinstance(value, int | float) else math.nan
+
+
+MASKS = Gate(
+    "masks",
+    "mask_iou_mean",
+    {"mask_iou_mean": LEAST_IOU, "mask_iou_p05": LEAST_IOU_P05},
+    {},
+    "sam-edge bench run",
+)
+BOXES = Gate(
+    "boxes",
+    "box_iou_mean",
+    {"box_iou_mean": LEAST_BOX_IOU},
+    {"score_max_error": MOST_SCORE_ERROR},
+    "sam-edge verify",
+)
+
+
+def gate_of(spec: BundleSpec) -> Gate:
+    """Return the gate for a bundle's kind."""
+    return BOXES if isinstance(spec, GroundingSpec) else MASKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +120,8 @@ def format_name(formats: Mapping[str, str]) -> str:
 def formats_by_role(spec: BundleSpec, engine: str, name: str) -> dict[str, str]:
     """Return what each graph of a bundle is computed in when a format is asked for.
 
-    Where the bundle was measured in that format, this is the way that passed; else all of it.
+    Where the bundle was measured in that format, this is the way that passed; else all of it but
+    ``ALWAYS_EXACT``.
 
     Args:
         spec: the bundle's.
@@ -70,7 +131,7 @@ def formats_by_role(spec: BundleSpec, engine: str, name: str) -> dict[str, str]:
     entry = _measured(spec, engine, name)
     if name != FLOAT32 and entry is not None:
         return dict(entry["compute"])
-    return {graph.role: name for graph in spec.graphs}
+    return {graph.role: name for graph in spec.graphs if graph.role not in ALWAYS_EXACT}
 
 
 def settle(spec: BundleSpec, runtime: str, compute: str, memory: str) -> tuple[str, Compute]:
@@ -114,12 +175,6 @@ def settle(spec: BundleSpec, runtime: str, compute: str, memory: str) -> tuple[s
     return engine, Compute(formats_by_role(spec, engine, name), reason)
 
 
-def passes(entry: Mapping[str, Any]) -> bool:
-    """Whether the masks of a fidelity entry pass the gate for fewer bits; NaN and None do not."""
-    mean, low = entry.get("mask_iou_mean"), entry.get("mask_iou_p05")
-    return bool(mean and low and mean >= LEAST_IOU and low >= LEAST_IOU_P05)
-
-
 def _measured(spec: BundleSpec, engine: str, name: str) -> Mapping[str, Any] | None:
     for entry in spec.fidelity:
         if entry["engine"] == engine and format_name(entry.get("compute", {})) == name:
@@ -132,7 +187,7 @@ def _allowed(spec: BundleSpec, engine: str, seconds: Mapping[Way, float]) -> lis
     ways = [(engine, FLOAT32)]
     for name in formats_of(engine)[1:]:
         entry = _measured(spec, engine, name)
-        if entry is not None and passes(entry) and (engine, FLOAT32) in seconds:
+        if entry is not None and gate_of(spec).passes(entry) and (engine, FLOAT32) in seconds:
             ways.append((engine, name))
     return ways
 
@@ -140,10 +195,11 @@ def _allowed(spec: BundleSpec, engine: str, seconds: Mapping[Way, float]) -> lis
 def _asked(spec: BundleSpec, engine: str, name: str) -> str:
     """Say what is known of a format that was asked for."""
     entry = _measured(spec, engine, name)
-    if name == FLOAT32 or (entry is not None and passes(entry)):
+    gate = gate_of(spec)
+    if name == FLOAT32 or (entry is not None and gate.passes(entry)):
         return "asked for"
     why = "were not compared with float32's" if entry is None else "miss the gate"
-    return f"asked for, though the bundle's masks in it {why}"
+    return f"asked for, though the bundle's {gate.answers} in it {why}"
 
 
 def _reason(
@@ -151,12 +207,13 @@ def _reason(
 ) -> str:
     """Say why ``auto`` takes a way, and what it would need to take another one."""
     engine, name = taken
+    gate = gate_of(spec)
     if name != FLOAT32:
         faster = seconds[engine, FLOAT32] / seconds[taken]
         measured = _measured(spec, engine, name) or {}
         return (
-            f"{faster:.1f} times as fast as float32 here, with masks of a mean IoU of "
-            f"{measured['mask_iou_mean']:.4f} with float32's"
+            f"{faster:.1f} times as fast as float32 here, with {gate.answers} of a mean IoU "
+            f"of {measured[gate.mean]:.4f} with float32's"
         )
     others = [(other, reduced) for other in engines for reduced in formats_of(other)[1:]]
     if not others:
@@ -164,9 +221,11 @@ def _reason(
     other, reduced = others[0]
     entry = _measured(spec, other, reduced)
     if entry is None:
-        return f"masks in {reduced} on {other} were not measured; do so with: sam-edge verify"
-    if not passes(entry):
-        return f"masks in {reduced} on {other} miss the gate"
+        return (
+            f"{gate.answers} in {reduced} on {other} were not measured; do so with: sam-edge verify"
+        )
+    if not gate.passes(entry):
+        return f"{gate.answers} in {reduced} on {other} miss the gate"
     if (other, reduced) not in seconds or (other, FLOAT32) not in seconds:
-        return f"how fast {reduced} is here was not measured; do so with: sam-edge bench run"
+        return f"how fast {reduced} is here was not measured; do so with: {gate.timed_by}"
     return f"{reduced} on {other} was measured to be no faster here"

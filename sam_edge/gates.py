@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from sam_edge.errors import SamEdgeError
 from sam_edge.fidelity import LIMITS, MASKS_ALONE, Fidelity, Truth, compare, truth_of
 from sam_edge.files import write_text
 from sam_edge.loading import open_model
-from sam_edge.spec import IMAGE_ENCODER, ModelSpec
+from sam_edge.spec import IMAGE_ENCODER, BundleSpec, ModelSpec
 from sam_edge_runtimes import (
     ENGINES,
     FLOAT32,
@@ -32,6 +33,27 @@ ROUNDS = 5
 
 ON_SAME_ENGINE = "float32 on the same engine"
 """What is compared with where there is no torch."""
+
+
+class Measured(Protocol):
+    """What was measured of a bundle on an engine, of whatever kind it is."""
+
+    @property
+    def engine(self) -> str:
+        """The engine's name."""
+        ...
+
+    @property
+    def compute(self) -> Mapping[str, str]:
+        """The format that each graph computed in, by role."""
+        ...
+
+    def record(self) -> dict[str, Any]:
+        """Return the manifest's entry."""
+        ...
+
+
+Measurement = TypeVar("Measurement", bound=Measured)
 
 
 class FidelityError(SamEdgeError, ValueError):
@@ -95,19 +117,41 @@ def measure_formats(
         An entry a format and engine. What misses the gate even so is an entry, too: ``auto`` then
         leaves that format alone, and who asks for it is told.
     """
-    spec = read_spec(bundle)
-    everywhere = [graph.role for graph in spec.graphs]
+
+    def measured(engine: str, compute: Compute) -> Fidelity:
+        candidate = open_model(bundle, engine, compute, cache=False)
+        return compare(truth, candidate, engine_version(engine), progress)
+
+    everywhere = [*dict.fromkeys(graph.role for graph in read_spec(bundle).graphs)]
+    tries = (everywhere, [IMAGE_ENCODER])
+    return in_each_format(tries, engines, measured, MASKS_ALONE.missed, progress)
+
+
+def in_each_format(
+    tries: Sequence[Sequence[str]],
+    engines: Sequence[str],
+    measured: Callable[[str, Compute], Measurement],
+    missed: Callable[[Measurement], list[str]],
+    progress: Callable[[str], None],
+) -> list[Measurement]:
+    """Measure each reduced format that engines have on this processor; see ``measure_formats``.
+
+    Args:
+        tries: the roles that are computed in the format, and then which instead where it misses
+            the gate so.
+        engines: that run it.
+        measured: measures the bundle on an engine, in formats.
+        missed: says what a measurement misses of the gate for fewer bits.
+        progress: told what is being done.
+    """
     results = []
     for engine in engines:
         for name in formats_of(engine)[1:]:
             progress(f"opening {engine} in {name}")
-            for roles in (everywhere, [IMAGE_ENCODER]):
-                formats = {role: name if role in roles else FLOAT32 for role in everywhere}
-                candidate = open_model(
-                    bundle, engine, Compute(formats, "to be measured"), cache=False
-                )
-                result = compare(truth, candidate, engine_version(engine), progress)
-                if not MASKS_ALONE.missed(result):
+            for roles in tries:
+                formats = {role: name if role in roles else FLOAT32 for role in tries[0]}
+                result = measured(engine, Compute(formats, "to be measured"))
+                if not missed(result):
                     break
             results.append(result)
     return results
@@ -132,6 +176,24 @@ def formats_against_float32(
         SamEdgeError: if no photo can be read.
     """
     spec = read_spec(bundle)
+    results = []
+    for engine in able_engines(spec, engines):
+        model = open_model(bundle, engine, cache=False)
+        truth = truth_of(model, photos, spec, progress, ON_SAME_ENGINE)
+        results += measure_formats(bundle, truth, [engine], progress)
+    return results
+
+
+def able_engines(spec: BundleSpec, engines: Sequence[str] | None) -> list[str]:
+    """Return which engines compute in more than float32 on this processor.
+
+    Args:
+        spec: of the bundle that they are to run.
+        engines: among these; None takes every installed one.
+
+    Raises:
+        EngineError: if there is none.
+    """
     chosen = engines or [engine for engine in installed_engines() if spec.runs_on(engine)]
     able = [engine for engine in chosen if len(formats_of(engine)) > 1]
     if not able:
@@ -139,12 +201,7 @@ def formats_against_float32(
             f"{' and '.join(chosen) or 'no engine'} computes in nothing but float32 on this CPU; "
             "to compare that with PyTorch, name --checkpoint"
         )
-    results = []
-    for engine in able:
-        model = open_model(bundle, engine, cache=False)
-        truth = truth_of(model, photos, spec, progress, ON_SAME_ENGINE)
-        results += measure_formats(bundle, truth, [engine], progress)
-    return results
+    return able
 
 
 def missed(results: Sequence[Fidelity], min_iou: float | None = None) -> list[str]:
@@ -159,13 +216,20 @@ def missed(results: Sequence[Fidelity], min_iou: float | None = None) -> list[st
     return found
 
 
-def refused_formats(results: Sequence[Fidelity]) -> list[str]:
-    """Say which reduced formats ``auto`` leaves alone, as their masks miss the gate."""
+def refused_formats(
+    results: Sequence[Measurement], missed: Callable[[Measurement], list[str]]
+) -> list[str]:
+    """Say which reduced formats ``auto`` leaves alone.
+
+    Args:
+        results: of a bundle.
+        missed: says what a measurement misses of the gate for fewer bits.
+    """
     return [
         f"--compute auto will not take {format_name(result.compute)} on {result.engine}: {line}"
         for result in results
         if format_name(result.compute) != FLOAT32
-        for line in MASKS_ALONE.missed(result)
+        for line in missed(result)
     ]
 
 
@@ -191,14 +255,21 @@ def record(bundle: Path, spec: ModelSpec, results: Sequence[Fidelity]) -> None:
     Raises:
         OSError: if it cannot be written.
     """
+    updated = replace(spec, fidelity=updated_fidelity(spec, results))
+    write_text(bundle / MANIFEST_NAME, manifest_text(updated))
+
+
+def updated_fidelity(
+    spec: BundleSpec, results: Sequence[Measured]
+) -> tuple[Mapping[str, Any], ...]:
+    """Return a manifest's entries with what was measured in place of what it said of the same."""
     measured = {(result.engine, format_name(result.compute)) for result in results}
     kept = [
         entry
         for entry in spec.fidelity
         if (entry["engine"], format_name(entry.get("compute", {}))) not in measured
     ]
-    updated = replace(spec, fidelity=(*kept, *(result.record() for result in results)))
-    write_text(bundle / MANIFEST_NAME, manifest_text(updated))
+    return (*kept, *(result.record() for result in results))
 
 
 def open_encoder(

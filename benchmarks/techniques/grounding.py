@@ -1,7 +1,8 @@
 """Measure the towers that find words: time, memory and files, beside transformers.
 
-    python benchmarks/techniques/grounding.py    # half an hour; writes grounding.json beside it
+    python benchmarks/techniques/grounding.py    # 40 minutes; writes grounding.json beside it
     python benchmarks/techniques/grounding.py --kinds owlvit --rounds 1 --output /tmp/smoke.json
+    python benchmarks/techniques/grounding.py --table    # grounding.json -> docs/text.md
 
 Weights are random, of the published B models' sizes, in the directories that the tests make, too:
 speed and memory are exact on them, boxes mean nothing (so ``int8`` is exported with ``--min-iou``
@@ -9,28 +10,38 @@ speed and memory are exact on them, boxes mean nothing (so ``int8`` is exported 
 looks at a photo once to warm up, and then times ``--rounds`` looks, one phrase and 20 phrases. Its
 peaks are VmHWM, after the looks (our text tower is not open then) and at the end. Peers:
 transformers, eager, and the straight ONNX trace of its whole model (photo and phrases at once) on
-ONNX Runtime as it comes.
+ONNX Runtime as it comes. Ours are measured in each number format that the processor has.
+
+``product_rates`` is how fast this machine multiplies large matrices at best, before and after, and
+``image_tower_gflop`` what an image tower multiplies: one over the other is the floor of a look in
+that format, whoever computes it.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import product_rate
+from flops import counted
 from processes import answer_of
 
 from sam_edge.files import json_text, write_text
 from sam_edge_benchmarks.machine import fingerprint, load_average
-from sam_edge_runtimes import ENGINES
+from sam_edge_runtimes import ENGINES, FLOAT32, FORMATS, formats_of
 
 ROOT = Path(__file__).parents[2]
 RESULT = Path(__file__).parent / "grounding.json"
+PAGE = ROOT / "docs" / "text.md"
+BEGIN, END = "<!-- grounding -->", "<!-- /grounding -->"
+TITLES = {"owlvit": "OWL-ViT B/32", "owlv2": "OWLv2 B/16"}
 THREADS = 2
 KINDS = ("owlvit", "owlv2")
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -73,7 +84,9 @@ OURS = (
 from sam_edge.grounding.opening import load_grounder
 from sam_edge.spec import IMAGE_TOWER, TEXT_TOWER
 from sam_edge.grounding.pixels import preprocess
-grounder = load_grounder(sys.argv[1], sys.argv[3], {THREADS}, cache=False)
+grounder = load_grounder(
+    sys.argv[1], sys.argv[3], {THREADS}, cache=False, compute=sys.argv[4]
+)
 image = preprocess(PHOTO, grounder.spec.image)
 tokens = np.ones(({MANY}, 16), np.int64)
 look = lambda: grounder.sessions[IMAGE_TOWER].run({{"image": image}})
@@ -160,23 +173,39 @@ def main() -> None:
     parser.add_argument("--precisions", nargs="+", default=PRECISIONS, choices=PRECISIONS)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--output", type=Path, default=RESULT)
+    parser.add_argument(
+        "--table", action="store_true", help="write the page's table, measure nothing"
+    )
     arguments = parser.parse_args()
+    if arguments.table:
+        record = json.loads(RESULT.read_text(encoding="utf-8"))
+        PAGE.write_text(replaced(PAGE.read_text(encoding="utf-8"), record), encoding="utf-8")
+        return
     before = load_average()
+    rates = [[*product_rate.rates(THREADS)]]
     rows: list[dict[str, Any]] = []
+    gflop: dict[str, float] = {}
     for kind in arguments.kinds:
         with tempfile.TemporaryDirectory() as folder:
             for row in rows_of(kind, Path(folder), arguments.precisions, arguments.rounds):
                 rows.append({"kind": kind, **row})
                 print(summary(rows, kind), file=sys.stderr, flush=True)
+            if (found := gflop_of(Path(folder))) is not None:
+                gflop[kind] = found
+    rates.append([*product_rate.rates(THREADS)])
     record = {
         "machine": fingerprint(),
         "threads": THREADS,
         "phrases": MANY,
         "load_average": [before, load_average()],
         "weights": "random, of the published sizes: no box means anything",
+        "product_shapes": product_rate.SHAPES,
+        "product_rates": rates,
+        "image_tower_gflop": gflop,
         "rows": rows,
     }
     write_text(arguments.output, json_text(record, indent=1))
+    print(floors(record), file=sys.stderr)
 
 
 def rows_of(
@@ -203,16 +232,24 @@ def rows_of(
         subprocess.run([*map(str, command), *words], check=True, stdout=subprocess.DEVNULL)
         for engine in ENGINES:
             graphs = [path for path in bundle.glob("*.onnx") if _is_for(path, engine)]
-            yield {
-                "subject": f"{precision}, {engine}",
-                **answer_of(OURS, bundle, rounds, engine),
-                "bytes": sum(path.stat().st_size for path in graphs),
-            }
+            for name in formats_of(engine):
+                yield {
+                    "subject": f"{precision}, {engine}" + (f", {name}" if name != FLOAT32 else ""),
+                    **answer_of(OURS, bundle, rounds, engine, name),
+                    "bytes": sum(path.stat().st_size for path in graphs),
+                }
 
 
 def _is_for(path: Path, engine: str) -> bool:
     own = [name for name in ENGINES if f".{name}." in path.name]
     return not own or engine in own
+
+
+def gflop_of(folder: Path) -> float | None:
+    """Return what a float image tower of the bundles in a folder multiplies, in GFLOP."""
+    for tower in folder.glob("*/image_tower.onnx"):
+        return round(sum(counted(tower, {"batch": 1}).values()) / 1e9, 1)
+    return None
 
 
 def summary(rows: list[dict[str, Any]], kind: str) -> str:
@@ -225,9 +262,59 @@ def summary(rows: list[dict[str, Any]], kind: str) -> str:
     )
     size = f"{row['bytes'] / 1e6:5.0f} MB" if "bytes" in row else "        "
     return (
-        f"{kind:<7} {row['subject']:<28} look {look:6.2f} s ({first / look:4.1f}x)  a phrase "
+        f"{kind:<7} {row['subject']:<30} look {look:6.2f} s ({first / look:4.1f}x)  a phrase "
         f"{one:5.0f} ms, {MANY} {many:5.0f} ms  peak {row['look_peak_bytes'] / 1e9:5.2f} GB, "
         f"with words {row['peak_bytes'] / 1e9:5.2f} GB  {size}"
+    )
+
+
+def replaced(page: str, record: Mapping[str, Any]) -> str:
+    """Return the page with the table of a record, and what the products take at the least."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{table(record['rows'])}\n{floors(record)}{END}{after}"
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return the page's table."""
+    lines = [
+        "| | a photo, s | faster than eager | 1 phrase, ms | 20 phrases, ms | peak GB, photo | "
+        "with words | files MB |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    first: dict[str, float] = {}
+    for row in rows:
+        look, one, many = (
+            statistics.median(row[name]) for name in ("look_s", "one_phrase_s", "many_phrases_s")
+        )
+        name = row["subject"].replace("transformers eager", "transformers, eager")
+        for word, shown in {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}.items():
+            name = name.replace(word, shown)
+        name = name.replace("fp32", "float32")
+        if row["kind"] not in first:
+            name = f"**{TITLES[row['kind']]}**, {name}"
+        eager = first.setdefault(row["kind"], look)
+        size = f"{row['bytes'] / 1e6:.0f} " if "bytes" in row else ""
+        lines.append(
+            f"| {name} | {look:.2f} | {eager / look:.1f}x | {1000 * one:.0f} | {1000 * many:.0f} | "
+            f"{row['look_peak_bytes'] / 1e9:.2f} | {row['peak_bytes'] / 1e9:.2f} | {size}|"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def floors(record: Mapping[str, Any]) -> str:
+    """Return what the products of an image tower take at the least on that machine, as text."""
+    rates = [row for rows in record["product_rates"] for row in rows]
+    known = [(name, product_rate.best(rates, name)) for name in FORMATS]
+    fastest = ", ".join(f"{rate:.0f} GFLOP/s in {name}" for name, rate in known if rate)
+    lines = [
+        f"{TITLES[kind]}'s {gflop:.0f} GFLOP take "
+        + " and ".join(f"{gflop / rate:.2f} s in {name}" for name, rate in known if rate)
+        for kind, gflop in record["image_tower_gflop"].items()
+    ]
+    return (
+        f"Large products reach at most {fastest} on that machine, so "
+        f"{', and '.join(lines)} at the least.\n"
     )
 
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sam_edge.bundle import MANIFEST_NAME, read_spec
+from sam_edge.bundle import read_spec
 from sam_edge.cli import Subparsers, add_command
 from sam_edge.cli.console import say, show, status
-from sam_edge.cli.frame import one_line
 from sam_edge.cli.targets import Target, prepare
 from sam_edge.errors import ArgumentError, MissingDependencyError
-from sam_edge.files import json_text
 from sam_edge.spec import DECODERS, FRAMES, PRECISIONS
 from sam_edge_runtimes import ENGINES
 
@@ -129,17 +127,18 @@ def add_commands(subparsers: Subparsers) -> None:
     verify = add_command(
         subparsers,
         "verify",
-        "prove that a bundle gives PyTorch's masks",
+        "prove that a bundle gives PyTorch's masks, or its boxes of words",
         description="Compare a bundle with its checkpoint in PyTorch, on every installed engine "
         "and in every number format that this CPU has, and write what was measured into its "
         "manifest. Without a checkpoint, and without torch, compare the other formats with the "
-        "bundle's own float32. Exits 0 only when it is faithful.",
+        "bundle's own float32. Of a grounding bundle (--grounder) it also measures how fast each "
+        "is here, for --compute auto. Exits 0 only when it is faithful.",
         examples="examples:\n"
         "  sam-edge verify vit_b --checkpoint sam_vit_b_01ec64.pth --images photos\n"
         "  sam-edge verify vit_b    # may --compute auto take bfloat16 on this CPU?",
     )
     verify.add_argument("bundle", metavar="BUNDLE", help="a folder or a name")
-    verify.add_argument("--checkpoint", type=Path, help="the file that it was made from")
+    verify.add_argument("--checkpoint", type=Path, help="the file or folder that it was made from")
     verify.add_argument("--images", type=Path, metavar="DIR", help="default: the photos in the box")
     _add_engine(verify)
     verify.add_argument("--json", action="store_true", help="print the measurements as JSON")
@@ -193,11 +192,11 @@ def run_export(arguments: argparse.Namespace) -> int:
     """Export as the command line says; without torch, fill the exporter's templates."""
     if missing := _missing_package():
         return _fill(arguments, missing)
-    from sam_edge_export.grounding.load import kind_of
+    from sam_edge_export.grounding.load import kind_of as detector_kind
     from sam_edge_export.pipeline import export_bundle
     from sam_edge_export.quantize.gate import Int8
 
-    if kind := kind_of(arguments.checkpoint):
+    if kind := detector_kind(arguments.checkpoint):
         return _export_grounder(arguments, kind)
 
     results = export_bundle(
@@ -222,9 +221,10 @@ OF_MASKS = {
 
 
 def _export_grounder(arguments: argparse.Namespace, kind: str) -> int:
+    from sam_edge.gates import refused_formats
+    from sam_edge.grounding.fidelity import FEWER_BITS, table
     from sam_edge.grounding.manifest import read_grounding_spec
     from sam_edge_export.grounding.pipeline import export_grounder
-    from sam_edge_export.grounding.proof import table
 
     for name, (default, flag) in OF_MASKS.items():
         if getattr(arguments, name) != default:
@@ -244,6 +244,8 @@ def _export_grounder(arguments: argparse.Namespace, kind: str) -> int:
     )
     if results:
         show(table(results))
+    for line in refused_formats(results, FEWER_BITS.missed):
+        say(f"note: {line}")
     for note in read_grounding_spec(arguments.output).notes:
         say(f"note: {note}")
     show(f"{arguments.output} is written; look at it with: sam-edge info {arguments.output}")
@@ -331,57 +333,11 @@ def run_quantize(arguments: argparse.Namespace) -> int:
 
 def run_verify(arguments: argparse.Namespace) -> int:
     """Verify as the command line says."""
-    from sam_edge.gates import formats_against_float32, missed, record, refused_formats, table
-    from sam_edge.photos import photos_in
-    from sam_edge.zoo import resolve
+    from sam_edge_export.verify_command import run
 
-    bundle = resolve(arguments.bundle)
-    spec = read_spec(bundle)
-    misses, failed = [], {}
-    if arguments.checkpoint is None:
-        photos = photos_in(arguments.images)
-        measured = formats_against_float32(bundle, photos, arguments.engine, status)
-    else:
+    if arguments.checkpoint is not None:
         _need_torch("comparing with a checkpoint")
-        from sam_edge_export.verify import verify_bundle
-
-        found = verify_bundle(
-            bundle, arguments.checkpoint, arguments.images, arguments.engine, status
-        )
-        measured = [*found.results, *found.reduced]
-        misses = missed(found.results)
-        failed = {engine: one_line(error) for engine, error in found.failed.items()}
-    # What took minutes to measure is shown even of a bundle that is read-only, as one among
-    # installed packages may be.
-    try:
-        if measured:
-            record(bundle, spec, measured)
-    except OSError as error:
-        say(
-            f"sam-edge: {bundle / MANIFEST_NAME} cannot be written "
-            f"({error.strerror or error}), so it does not say what was measured"
-        )
-    for engine, reason in failed.items():
-        say(f"sam-edge: {engine} could not be measured: {reason}")
-    for line in refused_formats(measured):
-        say(f"note: {line}")
-    if arguments.json:
-        show(json_text(_report(measured, misses, failed), indent=2))
-    elif measured:
-        verdict = [f"missed: {line}" for line in misses] or ["faithful"]
-        show(table(measured) + "\n".join(verdict))
-    return 1 if misses or failed else 0
-
-
-def _report(
-    results: Sequence[Fidelity], misses: list[str], failed: Mapping[str, str]
-) -> dict[str, object]:
-    return {
-        "faithful": bool(results) and not misses,
-        "missed": misses,
-        "fidelity": [result.record() for result in results],
-        **({"failed": failed} if failed else {}),
-    }
+    return run(arguments)
 
 
 def _need_torch(work: str) -> None:

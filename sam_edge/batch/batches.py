@@ -300,7 +300,10 @@ def _words(options: Options, memory: str) -> Words | None:
     if not options.get("text"):
         return None
     grounder = load_grounder(
-        options.get("grounder", DEFAULT_GROUNDER), options.get("runtime", "auto"), memory=memory
+        options.get("grounder", DEFAULT_GROUNDER),
+        options.get("runtime", "auto"),
+        memory=memory,
+        compute=options.get("compute", "auto"),
     )
     phrases = tuple(checked_phrases(options["text"]))
     exclude = tuple(checked_phrases(options["exclude"])) if options.get("exclude") else ()
@@ -311,6 +314,7 @@ def _words(options: Options, memory: str) -> Words | None:
     return Words(
         bundle=str(resolve_grounder(options.get("grounder", DEFAULT_GROUNDER)).absolute()),
         runtime=grounder.engine,
+        compute=grounder.compute.name,
         made_by=made_by(grounder.spec, grounder.engine),
         phrases=phrases,
         exclude=exclude,

@@ -62,6 +62,7 @@ class Words:
     Attributes:
         bundle: the grounder's folder.
         runtime: its engine.
+        compute: the format it computes in.
         made_by: what of the grounder the boxes depend on, as JSON holds it.
         phrases: what is wanted.
         exclude: what must not match.
@@ -72,6 +73,7 @@ class Words:
 
     bundle: str
     runtime: str
+    compute: str
     made_by: Mapping[str, Any]
     phrases: tuple[str, ...]
     exclude: tuple[str, ...]

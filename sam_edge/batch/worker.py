@@ -68,7 +68,11 @@ class Worker:
         self._grounder = None
         if (words := settings.words) is not None:
             self._grounder = load_grounder(
-                words.bundle, words.runtime, settings.threads, settings.memory
+                words.bundle,
+                words.runtime,
+                settings.threads,
+                settings.memory,
+                compute=words.compute,
             )
         self._place = place_at(settings.out)
         self._embeddings = None if settings.embeddings is None else place_at(settings.embeddings)

@@ -16,7 +16,7 @@ from sam_edge.grounding.manifest import (
     read_grounding_spec,
 )
 from sam_edge.spec import BundleSpec, GroundingSpec, ModelSpec
-from sam_edge.zoo.grounders import resolve_grounder, split_grounder_name
+from sam_edge.zoo.grounders import resolve_any
 
 
 def add_commands(subparsers: Subparsers) -> None:
@@ -38,12 +38,7 @@ def add_commands(subparsers: Subparsers) -> None:
 
 def run_info(arguments: argparse.Namespace) -> int:
     """Print what a bundle is."""
-    from sam_edge.zoo import resolve
-
-    if arguments.model is not None and split_grounder_name(arguments.model)[0]:
-        directory = resolve_grounder(arguments.model)
-    else:
-        directory = resolve(arguments.model)
+    directory = resolve_any(arguments.model)
     if kind_of(directory) == GROUNDING:
         grounding = read_grounding_spec(directory)
         text = grounding_manifest_text(grounding) if arguments.json else ""

@@ -15,6 +15,7 @@ from sam_edge.cache import cache_directory
 from sam_edge.cli.console import say, show
 from sam_edge.cli.flags import add_model_arguments, load_from, memory_size, whole_number
 from sam_edge.cli.frame import CommandLineError, Subparsers, add_command
+from sam_edge.cli.words import GROUNDER_TOO
 from sam_edge.errors import MissingDependencyError
 from sam_edge.grounding.opening import load_grounder
 from sam_edge.server.options import CACHE_BYTES, MAX_PIXELS, MAX_UPLOAD, TIMEOUT_S, Options
@@ -61,7 +62,7 @@ def add_commands(subparsers: Subparsers) -> None:
         "--grounder",
         metavar="BUNDLE",
         help="finds what words name: a grounding bundle's folder, or a name such as "
-        f"{DEFAULT_GROUNDER} (default: none)",
+        f"{DEFAULT_GROUNDER} (default: none); {GROUNDER_TOO}",
     )
     serve.add_argument("--port", type=whole_number(0, 65535), default=PORT, metavar="N")
     serve.add_argument(
@@ -131,7 +132,11 @@ def run_serve(arguments: argparse.Namespace) -> int:
     grounder = None
     if arguments.grounder is not None:
         grounder = load_grounder(
-            arguments.grounder, arguments.runtime, arguments.threads, arguments.memory
+            arguments.grounder,
+            arguments.runtime,
+            arguments.threads,
+            arguments.memory,
+            compute=arguments.compute,
         )
     directory = resolve(arguments.model).absolute()
     choice = Choice(directory, arguments.threads, arguments.memory)
@@ -141,8 +146,11 @@ def run_serve(arguments: argparse.Namespace) -> int:
     address = run.address_of(listening, options) + ("" if token is None else f"#token={token}")
     show(address)
     sys.stdout.flush()
-    how = f"on {model.engine} in {model.compute.name}"
-    say(f"sam-edge serves {model.spec.variant} {how}; Ctrl-C stops it")
+    served = [found for found in (model, grounder) if found is not None]
+    how = " and ".join(
+        f"{found.spec.variant} on {found.engine} in {found.compute.name}" for found in served
+    )
+    say(f"sam-edge serves {how}; Ctrl-C stops it")
     if page_files() and not arguments.no_browser:
         # In a thread of its own: some browsers return only when they are closed.
         threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()

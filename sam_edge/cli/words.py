@@ -21,6 +21,12 @@ from sam_edge.image import RgbImage
 from sam_edge.model import Model
 from sam_edge.zoo.grounders import DEFAULT_GROUNDER
 
+GROUNDER_TOO = (
+    "--runtime, --compute, --threads and --memory are for it, too (--compute auto: once `export` "
+    "or `verify` has found a smaller format faster here and its boxes right)"
+)
+"""What the flags of ``add_model_arguments`` do for a grounder."""
+
 _FLAGS = {
     "exclude": "--not",
     "text_threshold": "--text-threshold",
@@ -85,7 +91,7 @@ def add_word_arguments(parser: argparse.ArgumentParser, *, detector: bool = True
         default=DEFAULT_GROUNDER,
         metavar="BUNDLE",
         help="what finds words: a grounding bundle's folder, or a name "
-        f"(default {DEFAULT_GROUNDER})",
+        f"(default {DEFAULT_GROUNDER}); {GROUNDER_TOO}",
     )
     group.add_argument(
         "--text-threshold",
@@ -146,6 +152,7 @@ def finder_from(arguments: argparse.Namespace) -> Finder | None:
         runtime=arguments.runtime,
         threads=arguments.threads,
         memory=arguments.memory,
+        compute=arguments.compute,
     )
     threshold = grounder.spec.threshold
     if arguments.text_threshold is not None:
@@ -174,6 +181,7 @@ def finder_from(arguments: argparse.Namespace) -> Finder | None:
                 "model": spec.variant,
                 "precision": spec.precision,
                 "engine": grounder.engine,
+                "compute": grounder.compute.name,
             }
         },
         "random weights: boxes mean nothing" if spec.source.random else "",

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from sam_edge.compute import EXACT, Compute
 from sam_edge.detections import Detection
 from sam_edge.errors import EmbeddingError, PromptError
 from sam_edge.grounding.phrases import Phrases, checked_phrases
@@ -63,6 +64,7 @@ class Grounder:
         phrases: opens what turns phrases into tokens, when the first is asked.
         engine: what the sessions run on, for records.
         reopen: opens the same grounder again, elsewhere; None if sessions made it.
+        compute: the format that each graph is computed in, and why.
     """
 
     def __init__(
@@ -72,9 +74,11 @@ class Grounder:
         phrases: Callable[[], Phrases],
         engine: str,
         reopen: Callable[[], Grounder] | None = None,
+        compute: Compute = EXACT,
     ) -> None:
         self.spec = spec
         self.engine = engine
+        self.compute = compute
         self.sessions = sessions
         self._open_phrases = phrases
         self._phrases: Phrases | None = None

@@ -81,6 +81,7 @@ class Words:
             "variant": spec.variant,
             "precision": spec.precision,
             "engine": self._grounder.engine,
+            "compute": self._grounder.compute.name,
             "threshold": spec.threshold,
             "tokens": spec.tokenizer.length,
             "source": asdict(spec.source),

@@ -17,6 +17,7 @@ from sam_edge.errors import JsonFileError, ModelNotFoundError
 from sam_edge.files import parse_json
 from sam_edge.spec import PRECISIONS
 from sam_edge.text import shown
+from sam_edge.zoo import resolve
 
 if TYPE_CHECKING:
     from sam_edge.zoo.download import Progress
@@ -89,6 +90,13 @@ def resolve_grounder(grounder: str | PathLike[str]) -> Path:
         f"{text} is not here yet; get it with: sam-edge models pull {name} --export "
         f"{precision or 'fp32'}"
     )
+
+
+def resolve_any(bundle: str | PathLike[str] | None) -> Path:
+    """Return the directory of a bundle of any kind; see ``resolve`` and ``resolve_grounder``."""
+    if bundle is not None and split_grounder_name(os.fspath(bundle))[0] is not None:
+        return resolve_grounder(bundle)
+    return resolve(bundle)
 
 
 def pull_grounder(name: str, progress: Progress | None = None) -> Path:

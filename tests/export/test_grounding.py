@@ -15,7 +15,11 @@ from PIL import Image
 
 import sam_edge
 from sam_edge.cli.frame import main
+from sam_edge.compute import format_name
+from sam_edge.engine_choice import measured_seconds
 from sam_edge.gates import FidelityError, installed_engines
+from sam_edge.grounding import fidelity
+from sam_edge.grounding.fidelity import GroundingLimits
 from sam_edge.grounding.grounder import match
 from sam_edge.grounding.manifest import read_grounding_spec
 from sam_edge.grounding.masks import segment_text
@@ -25,6 +29,7 @@ from sam_edge.image import read_image
 from sam_edge.masks import decode_rle
 from sam_edge.photos import photos_in
 from sam_edge_export.grounding.pipeline import export_grounder
+from sam_edge_runtimes import formats_of
 from tests.runtimes.engines import ENGINES
 
 for package in ("transformers", "tokenizers", "scipy"):
@@ -191,14 +196,49 @@ def test_an_export_proves_itself_and_says_so(tiny, tmp_path, precision, capsys):
     assert "IoU of the best 10 boxes" in capsys.readouterr().out
     spec = read_grounding_spec(output)
     assert spec.precision == precision
-    assert {entry["engine"] for entry in spec.fidelity} == set(installed_engines())
-    assert all(entry["score_max_error"] < 0.05 for entry in spec.fidelity)
+    ways = {(entry["engine"], format_name(entry["compute"])): entry for entry in spec.fidelity}
+    assert {*ways} == {(name, kind) for name in installed_engines() for kind in formats_of(name)}
+    exact = [entry for (_, name), entry in ways.items() if name == "float32"]
+    assert all(entry["score_max_error"] < 0.05 for entry in exact)
+    assert len(ways) == 1 or {*measured_seconds(spec)} == {*ways}
     assert main(["info", str(output), "--check"]) == 0
     described = capsys.readouterr().out
     assert "phrases of up to 16 tokens" in described
     assert "random weights: its boxes mean nothing" in described
     assert main(call) == 1
     assert "--force" in capsys.readouterr().err
+    # Again, from the checkpoint: the same entries, not more.
+    verify = ["verify", str(output), "--checkpoint", str(directory), "--images", str(photos)]
+    assert main(verify) == 0
+    assert "faithful" in capsys.readouterr().out
+    again = read_grounding_spec(output).fidelity
+    assert [entry["compute"] for entry in again] == [entry["compute"] for entry in spec.fidelity]
+
+
+def test_a_format_that_misses_the_gate_does_not_refuse_the_bundle(
+    tiny, tmp_path, monkeypatch, capsys
+):
+    if all(len(formats_of(engine)) == 1 for engine in installed_engines()):
+        pytest.skip("this CPU has no other format")
+    directory, _, _ = tiny
+    monkeypatch.setattr(fidelity, "FEWER_BITS", GroundingLimits(1e9, 0.0, 0.0))
+    output = tmp_path / "bundle"
+    assert main(["export", str(directory), "-o", str(output), "--random-weights"]) == 0
+    assert "--compute auto will not take bfloat16 on openvino: score_max_error" in (
+        capsys.readouterr().err
+    )
+    ways = [format_name(entry["compute"]) for entry in read_grounding_spec(output).fidelity]
+    assert sorted(ways) == ["bfloat16", *["float32"] * len(installed_engines())]
+
+
+def test_a_grounder_is_verified_with_its_own_checkpoint(tiny, tmp_path, capsys):
+    directory, bundle, _ = tiny
+    other = tmp_path / "other"
+    shutil.copytree(directory, other)
+    with (other / "model.safetensors").open("ab") as file:
+        file.write(b" ")
+    assert main(["verify", str(bundle), "--checkpoint", str(other)]) == 1
+    assert f"exported from {directory.name}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,6 +11,15 @@ from sam_edge._version import __version__
 from sam_edge.checkpoints import source_sha256
 from sam_edge.errors import ArgumentError
 from sam_edge.gates import installed_engines
+from sam_edge.grounding.fidelity import GroundingFidelity, truth_of
+from sam_edge.grounding.gates import (
+    measure,
+    measure_formats,
+    record,
+    refuse_misses,
+    remember,
+    seconds_of,
+)
 from sam_edge.grounding.manifest import write_grounding_manifest
 from sam_edge.new_bundle import decoder_precision, provenance
 from sam_edge.photos import photos_in
@@ -22,13 +30,7 @@ from sam_edge_export import trace
 from sam_edge_export.grounding.integers import write_int8
 from sam_edge_export.grounding.load import load_towers
 from sam_edge_export.grounding.preparation import image_spec, write_tokenizer
-from sam_edge_export.grounding.proof import (
-    GroundingFidelity,
-    measure,
-    reference_grounder,
-    refuse_misses,
-    truth_of,
-)
+from sam_edge_export.grounding.reference import reference_grounder
 from sam_edge_export.grounding.towers import ImageTower, TextTower, Towers
 from sam_edge_export.manifest import added
 
@@ -58,7 +60,8 @@ def export_grounder(
         output: the bundle's directory. Written beside it and moved there when everything passed.
         precision: as for ``export_bundle``. ``int8`` is of the image tower; the text tower's
             weights are then stored in 8 bits.
-        verify: compare boxes and scores with PyTorch's.
+        verify: compare boxes and scores with PyTorch's, in every number format that this CPU has,
+            and time the looks, for ``auto`` runtime and compute.
         images: photos to verify on; None takes those in the box.
         engines: which to verify on, and which ``int8`` is for; None takes every installed one.
         min_iou: what the mean IoU with PyTorch's boxes must reach, instead of the precision's own
@@ -69,7 +72,7 @@ def export_grounder(
         progress: told what is being done.
 
     Returns:
-        What was measured, one entry an engine; empty without ``verify``.
+        What was measured, one entry an engine and number format; empty without ``verify``.
 
     Raises:
         FidelityError: if a limit is missed; nothing is written then.
@@ -107,9 +110,10 @@ def export_grounder(
         if truth is not None:
             results = measure(partial, truth, chosen, progress)
             refuse_misses(results, min_iou)
-            entries = tuple(result.record() for result in results)
-            write_grounding_manifest(partial, replace(spec, fidelity=entries))
+            results += measure_formats(partial, truth, chosen, progress)
+            record(partial, spec, results)
         install(work, place, force)
+    remember(spec, seconds_of(results))
     return results
 
 

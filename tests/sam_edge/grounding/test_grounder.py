@@ -22,7 +22,7 @@ from sam_edge.grounding.manifest import (
     parse_grounding_manifest,
     read_grounding_spec,
 )
-from sam_edge.grounding.opening import load_grounder
+from sam_edge.grounding.opening import fixed_sizes, load_grounder
 from sam_edge.grounding.phrases import Phrases, checked_phrases
 from sam_edge.grounding.pixels import box_scale, padded_and_shrunk, preprocess
 from sam_edge.loading import load_model
@@ -164,6 +164,21 @@ def test_a_copy_in_another_process_answers_alike(engine):
     copy = pickle.loads(pickle.dumps(grounder))
     assert copy.ground(IMAGE, "a cat") == grounder.ground(IMAGE, "a cat")
     assert copy.engine == engine
+
+
+@pytest.mark.parametrize(
+    ("engine", "precision", "fixed"),
+    [
+        ("openvino", "int8", {}),
+        ("openvino", "fp32", {"batch": 1}),
+        ("onnxruntime", "int8", {"batch": 1}),
+    ],
+)
+def test_integers_on_openvino_are_opened_for_any_batch_which_takes_less_memory(
+    engine, precision, fixed
+):
+    graph = replace(read_grounding_spec(BUNDLE).graphs[0], precision=precision)
+    assert fixed_sizes(graph, engine) == fixed
 
 
 def test_one_cosine_gives_the_score_that_the_formula_says():
