@@ -281,7 +281,7 @@ def engines_alone(boxes: Path, count: int, how: dict[str, str]) -> Iterator[Any]
 
 def run_graphs(boxes: Path, count: int, how: dict[str, str], ends: Any) -> None:  # noqa: ANN401 - a queue
     """Encode and decode what is prepared, with one thread, and tell of each time."""
-    model = sam_edge.load_model(threads=1, **how)
+    model = sam_edge.load_model(None, how["runtime"], 1, compute=how["compute"])
     name, prompts = next(iter(prompts_by_photo(boxes).items()))
     pixels = read_image(boxes.parent / "photos" / name)
     prepared = preprocess(pixels, model.spec)
@@ -306,7 +306,7 @@ def prompts_by_photo(boxes: Path) -> dict[str, list[list[float]]]:
 
 def loop(boxes: Path, out: Path, how: dict[str, str]) -> Iterator[str]:
     """Do the photos one after another, as one would without ``batch``."""
-    model = sam_edge.load_model(threads=cores_here(), **how)
+    model = sam_edge.load_model(None, how["runtime"], cores_here(), compute=how["compute"])
     found = []
     for name, prompts in prompts_by_photo(boxes).items():
         embedding = model.encode_image(boxes.parent / "photos" / name)
