@@ -22,7 +22,10 @@ quick="tests/runtimes/test_formats.py tests/runtimes/test_sessions.py tests/runt
     tests/sam_edge/test_image.py tests/sam_edge/test_nano.py"
 case "$*" in
 "") pieces=("$quick") ;;
-all) pieces=(tests/runtimes "$(echo tests/sam_edge/test_*.py)" tests/sam_edge/[a-z]*/ tests/architecture tests/fuzz) ;;
+all)
+    mapfile -t folders < <(dirname tests/sam_edge/*/test_*.py | sort -u)
+    pieces=(tests/runtimes "$(echo tests/sam_edge/test_*.py)" "${folders[@]}" tests/architecture tests/fuzz)
+    ;;
 *) pieces=("$*") ;;
 esac
 mapfile -t left_out < <(sed -n 's/^tests/--deselect=&/p' tests/arm64/left_out.txt)
