@@ -144,11 +144,11 @@ $(ADAPTERS)/.done: $(PACKAGED) tests/requirements-adapters.txt tests/requirement
 test-adapters: $(ADAPTERS)/.done
 	PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(ADAPTERS)/bin/pytest -W default tests/adapters
 
-# CPU, or any other that `qemu-aarch64 -cpu help` lists; half an hour.
+# CPU, or any other that `qemu-aarch64 -cpu help` lists; ARM64_TESTS=all is what test-wheel runs.
 CPU ?= cortex-a76
 .PHONY: test-arm64
 test-arm64: $(DEV)/.done
-	tests/arm64/run.sh $(CPU)
+	tests/arm64/run.sh $(CPU) $(ARM64_TESTS)
 
 .PHONY: notebooks
 notebooks: $(DEV)/.done

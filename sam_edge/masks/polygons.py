@@ -201,6 +201,9 @@ def polygons_to_mask(polygons: Sequence[NDArray[np.floating]], size: tuple[int, 
         MaskError: if a corner is no finite number or farther away than any photo is long, or if
             there are more corners, or columns crossed by them, than an outline can have.
 
+    The mask is the same on every processor. pycocotools built for Arm rounds once where it
+    multiplies and adds, so that single pixels of its masks are others there.
+
     Source: ``cocoapi/common/maskApi.c``, ``rleFrPoly`` and ``rleMerge``.
     """
     height, width = size

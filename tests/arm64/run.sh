@@ -2,10 +2,12 @@
 # The wheel on 64-bit Arm, emulated: nano's masks beside this processor's, and tests of what may differ.
 #
 #   sudo tests/arm64/run.sh [CPU [TEST...]]     CPU as `qemu-aarch64 -cpu help` lists them
+#   sudo tests/arm64/run.sh CPU all             all that `make test-wheel` runs, but for left_out.txt
 #
 # Debian's arm64 Python in a root of its own, under qemu-user; wheels are fetched and unpacked by the Python
-# of here (PYTHON), as an emulated pip takes ten minutes. Needs root, mmdebstrap, arch-test and a qemu-user of
-# 8.2 or newer, whose /proc/cpuinfo is the emulated processor's: in 7.2, OpenVINO also hangs.
+# of here (PYTHON), as an emulated pip takes ten minutes, and NUMPY may name a version of numpy. Needs root,
+# mmdebstrap, arch-test and a qemu-user of 8.2 or newer, whose /proc/cpuinfo is the emulated processor's: in
+# 7.2, OpenVINO also hangs.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 cpu=${1:-cortex-a76}
@@ -13,10 +15,20 @@ shift || true
 python=${PYTHON:-.venv/bin/python}
 release=${RELEASE:-trixie} version=${VERSION:-3.13}
 work=$PWD/build/arm64 root=$PWD/build/arm64/root
-[ $# -gt 0 ] || set -- tests/runtimes/test_formats.py tests/runtimes/test_sessions.py \
-    tests/runtimes/test_machine.py tests/sam_edge/masks/test_by_definition.py \
-    tests/sam_edge/masks/test_rle.py tests/sam_edge/masks/test_polygons.py \
-    tests/sam_edge/test_prompts.py tests/sam_edge/test_image.py tests/sam_edge/test_nano.py
+# Each piece is a process of pytest's own: one that hangs or dies takes no other with it.
+quick="tests/runtimes/test_formats.py tests/runtimes/test_sessions.py tests/runtimes/test_machine.py \
+    tests/sam_edge/masks/test_by_definition.py tests/sam_edge/masks/test_rle.py \
+    tests/sam_edge/masks/test_polygons.py tests/sam_edge/test_prompts.py \
+    tests/sam_edge/test_image.py tests/sam_edge/test_nano.py"
+case "$*" in
+"") pieces=("$quick") ;;
+all)
+    mapfile -t folders < <(dirname tests/sam_edge/*/test_*.py | sort -u)
+    pieces=(tests/runtimes "$(echo tests/sam_edge/test_*.py)" "${folders[@]}" tests/architecture tests/fuzz)
+    ;;
+*) pieces=("$*") ;;
+esac
+mapfile -t left_out < <(sed -n 's/^tests/--deselect=&/p' tests/arm64/left_out.txt)
 mkdir -p "$work"
 
 # Emulators of Debian and Ubuntu are registered when they are installed, where a systemd does it.
@@ -39,7 +51,8 @@ platforms=$(for glibc in $(seq 17 41); do echo "--platform manylinux_2_${glibc}_
 # shellcheck disable=SC2086
 "$python" -m pip install --quiet --no-warn-conflicts --no-compile --target "$site" --only-binary :all: \
     --implementation cp --python-version "$version" $platforms "$(ls "$work"/dist/*.whl)[cpu,openvino,serve,text]" \
-    'pytest>=8.3' 'hypothesis>=6.100' 'pycocotools>=2.0.8' 'tifffile>=2024.1' 'httpx>=0.27'
+    'pytest>=8.3' 'hypothesis>=6.100' 'pycocotools>=2.0.8' 'tifffile>=2024.1' 'httpx>=0.27' \
+    'pytest-timeout>=2.4' "numpy${NUMPY:+==$NUMPY}"
 
 # In a mount namespace of its own, so that nothing stays mounted whatever happens.
 arm64() {
@@ -47,14 +60,28 @@ arm64() {
         mkdir -p "$ROOT/checkout"
         mount -t proc proc "$ROOT/proc" && mount --rbind /sys "$ROOT/sys" && mount --rbind /dev "$ROOT/dev"
         mount -o bind,ro "$PWD" "$ROOT/checkout"
-        exec env -i QEMU_CPU="$QEMU_CPU" HOME=/root PYTHONPATH=/opt/site PYTHONDONTWRITEBYTECODE=1 \
+        exec env -i QEMU_CPU="$QEMU_CPU" HOME=/root PYTHONPATH=/opt/site PYTHONPYCACHEPREFIX=/tmp/pycache \
             HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis \
             PATH=/usr/bin:/bin /usr/sbin/chroot "$ROOT" /bin/sh -ec "cd /checkout; exec \"\$@\"" - "$@"' - "$@"
 }
 
 arm64 grep -m1 Features /proc/cpuinfo
 # -P: the wheel is under test, not the folder that this is called in.
+arm64 python3 -P tests/arm64/products.py
 "$python" tests/arm64/masks.py write "$work/here.npz"
 arm64 python3 -P tests/arm64/masks.py write /tmp/there.npz
 "$python" tests/arm64/masks.py compare "$work/here.npz" "$root/tmp/there.npz"
-arm64 python3 -P -m pytest -p no:cacheprovider -q -m "not slow" "$@"
+
+# Hypothesis's own profile for machines of unknown speed has no deadline for an example.
+log=$work/tests.log failed=0
+: > "$log"
+for piece in "${pieces[@]}"; do
+    # shellcheck disable=SC2086
+    arm64 python3 -P -m pytest -p no:cacheprovider -q -m "not slow" --hypothesis-profile=ci --timeout=1800 \
+        -o faulthandler_timeout=2400 -o faulthandler_exit_on_timeout=true "${left_out[@]}" $piece 2>&1 |
+        tee -a "$log" || failed=1
+done
+grep -E '^(FAILED|ERROR)' "$log" || true
+grep -E ' in [0-9.]+s' "$log" | grep -oE '[0-9]+ (passed|failed|skipped|deselected|errors?)' |
+    awk -v cpu="$cpu" '{ sum[$2] += $1 } END { for (what in sum) printf "%d %s, ", sum[what], what; print cpu }'
+exit $failed

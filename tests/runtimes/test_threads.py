@@ -162,7 +162,7 @@ def test_kept_to_one_core_an_engine_works_with_one_thread_and_stays_there(engine
                 check=True,
                 capture_output=True,
                 text=True,
-                timeout=120,
+                timeout=600,
             ).stdout
         )
         for wish in ("null", "1")

@@ -57,7 +57,7 @@ def contents(folder):
 
 def call(*words, **options):
     return subprocess.run(
-        [*COMMAND, *words], capture_output=True, text=True, timeout=60, check=False, **options
+        [*COMMAND, *words], capture_output=True, text=True, timeout=600, check=False, **options
     )
 
 
@@ -244,7 +244,7 @@ def test_a_photo_comes_through_a_pipe(here, command):
         [*COMMAND, command, "-", *words],
         input=Path("disc.png").read_bytes(),
         capture_output=True,
-        timeout=60,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -256,7 +256,11 @@ def test_a_photo_comes_through_a_pipe(here, command):
 @pytest.mark.parametrize(("data", "says"), [(b"", "stdin"), (b"hello", "stdin")])
 def test_a_pipe_without_a_photo_gets_one_line(here, data, says):
     done = subprocess.run(
-        [*COMMAND, "segment", "-", *POINT], input=data, capture_output=True, timeout=60, check=False
+        [*COMMAND, "segment", "-", *POINT],
+        input=data,
+        capture_output=True,
+        timeout=600,
+        check=False,
     )
     assert done.returncode == 1
     assert done.stderr.decode().count("\n") == 1
@@ -347,7 +351,7 @@ def test_a_hundred_boxes_take_hardly_more_memory_than_one(here):
     def peak(boxes):
         words = ["segment", "disc.jpg", *boxes, "--overlay", "o", "--json", "x.json"]
         done = subprocess.run(
-            [sys.executable, "-c", HIGH_WATER, *words], capture_output=True, check=True, timeout=120
+            [sys.executable, "-c", HIGH_WATER, *words], capture_output=True, check=True, timeout=600
         )
         return int(done.stdout) * 1024
 

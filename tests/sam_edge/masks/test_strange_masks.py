@@ -1,5 +1,6 @@
 """Masks and numbers that cannot be meant, and photos so thin that tiles were larger than they."""
 
+import platform
 import subprocess
 import sys
 import tracemalloc
@@ -220,8 +221,17 @@ def test_an_outline_without_end_is_refused():
     )
 )
 def test_every_polygon_is_filled_as_pycocotools_fills_it(corners):
+    """Its wheels for Arm multiply and add in one rounding, which moves an outline's ties there."""
     (rle,) = coco.frPyObjects([[number for corner in corners for number in corner]], 90, 70)
-    assert np.array_equal(polygon_to_mask(np.array(corners), (90, 70)), coco.decode(rle))
+    differing = np.count_nonzero(polygon_to_mask(np.array(corners), (90, 70)) != coco.decode(rle))
+    on_arm = platform.machine().lower() in ("aarch64", "arm64")
+    assert differing <= (2 * len(corners) if on_arm else 0)
+
+
+def test_a_polygon_is_filled_alike_on_every_processor():
+    """An edge passes exactly between two pixels, where pycocotools differs from itself."""
+    mask = polygon_to_mask(np.array([(0, 0), (-9.9, -34.1), (194.1, 55.9)]), (90, 70))
+    assert mask[0].nonzero()[0].tolist() == list(range(2, 68))
 
 
 MEASURED = """

@@ -27,7 +27,7 @@ MAIN = "import sys; from sam_edge.cli import main; sys.exit(main(sys.argv[1:]))"
 
 
 def client_of(address, **options):
-    return httpx.Client(base_url=address, trust_env=False, timeout=60, **options)
+    return httpx.Client(base_url=address, trust_env=False, timeout=600, **options)
 
 
 def copy_photos(folder, *names):
@@ -60,7 +60,7 @@ class Process:
 
     def stop(self):
         self.process.send_signal(signal.SIGINT)
-        _, err = self.process.communicate(timeout=30)
+        _, err = self.process.communicate(timeout=300)
         return self.process.returncode, err
 
 
@@ -94,7 +94,7 @@ def thread(*words, uploads, model=None, static=STATIC, grounder=None, **options)
         yield run.address_of(listening, chosen)
     finally:
         server.should_exit = True
-        running.join(timeout=30)
+        running.join(timeout=300)
 
 
 @contextmanager
@@ -111,7 +111,7 @@ def client_in_thread(*words, uploads, **options):
         yield client
 
 
-def until(condition, seconds=30, step=0.02):
+def until(condition, seconds=300, step=0.02):
     """Wait until something is so, and return it."""
     end = time.monotonic() + seconds
     while not (found := condition()):
