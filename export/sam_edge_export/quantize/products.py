@@ -104,7 +104,7 @@ def store_as_int8(
     """
     tensors = {tensor.name: tensor for tensor in graph.graph.initializer}
     stored = []
-    for name, axis in large_weights(graph, SMALLEST if only is None else 1).items():
+    for name, axis in large_weights(graph, None if only is None else 1).items():
         if only is not None and name not in only:
             continue
         tensor = tensors[name]
@@ -125,13 +125,14 @@ def store_as_int8(
     graph.graph.node.extend(nodes)
 
 
-def large_weights(graph: onnx.ModelProto, smallest: int = SMALLEST) -> dict[str, int]:
+def large_weights(graph: onnx.ModelProto, smallest: int | None = None) -> dict[str, int]:
     """Return weights of float products: name -> axis of the output channels.
 
     Args:
         graph: float32 weights in initializers.
-        smallest: how many values make one large.
+        smallest: how many values make one large; None is ``SMALLEST``.
     """
+    least = SMALLEST if smallest is None else smallest
     tensors = {tensor.name: tensor for tensor in graph.graph.initializer}
     found: dict[str, int] = {}
     for node in graph.graph.node:
@@ -141,7 +142,7 @@ def large_weights(graph: onnx.ModelProto, smallest: int = SMALLEST) -> dict[str,
         if node.op_type == "Gemm" and any(a.name == "transB" and a.i for a in node.attribute):
             axis = 0
         tensor = tensors[node.input[1]]
-        large = int(np.prod(tensor.dims)) >= smallest
+        large = int(np.prod(tensor.dims)) >= least
         if tensor.data_type == TensorProto.FLOAT and large:
             found[tensor.name] = axis % len(tensor.dims)
     return found
