@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,35 @@ def answer_of(program: str, *words: object, environment: Mapping[str, str] | Non
 
 
 @contextmanager
+def listening(
+    *command: str, environment: Mapping[str, str] | None = None, log: int | None = None
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run a server of Python's that says in its first line where it listens.
+
+    Yields its process, which is ended afterwards if it still runs, and that line.
+
+    Args:
+        command: Python's arguments.
+        environment: None for this process's.
+        log: where its stderr goes; None for this process's.
+    """
+    process = subprocess.Popen(
+        [sys.executable, *command],
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
+        env=environment,
+    )
+    assert process.stdout is not None
+    try:
+        yield process, process.stdout.readline().strip()
+    finally:
+        process.terminate()
+        process.wait(20)
+        process.stdout.close()
+
+
+@contextmanager
 def served(*words: str, cache: str | None = None) -> Iterator[tuple[str, int]]:
     """Run ``sam-edge serve`` on a free port; yields its address and its process's number.
 
@@ -37,20 +66,23 @@ def served(*words: str, cache: str | None = None) -> Iterator[tuple[str, int]]:
         words: more of its command line.
         cache: the folder of its cache; None for the user's.
     """
-    command = [sys.executable, "-P", "-m", "sam_edge.cli", "serve", *words]
+    command = ["-P", "-m", "sam_edge.cli", "serve", *words, "--port", "0", "--no-browser"]
     environment = {**os.environ, **({} if cache is None else {"SAM_EDGE_CACHE": cache})}
-    process = subprocess.Popen(
-        [*command, "--port", "0", "--no-browser"],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
-    assert process.stdout is not None
-    try:
-        yield process.stdout.readline().strip(), process.pid
-    finally:
-        process.terminate()
-        process.wait(20)
+    with listening(*command, environment=environment) as (process, address):
+        yield address, process.pid
+
+
+@contextmanager
+def hosted(folder: str) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Run Python's own server of files on a free port; yields its address, and what stops it."""
+    command = ["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", folder]
+    with listening(*command, log=subprocess.DEVNULL) as (process, said):
+
+        def stop() -> None:
+            process.kill()
+            process.wait(10)
+
+        yield f"http://127.0.0.1:{said.split()[5]}/", stop
 
 
 def processor_seconds() -> float:

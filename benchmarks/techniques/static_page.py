@@ -15,16 +15,14 @@ import gzip
 import json
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Playwright, sync_playwright
+from processes import hosted
 
 import sam_edge
 from sam_edge.photos import photos_in
@@ -51,7 +49,7 @@ def main() -> None:
         write_web_folder(bundle, page)
         files = [path for path in page.rglob("*") if path.is_file()]
         for _ in range(arguments.visits):
-            with hosted(page) as (address, stop):
+            with hosted(str(page)) as (address, stop):
                 visits.append(visit(playwright, address, photo, stop))
             started = time.perf_counter()
             model.decode(model.encode_image(photo), points=[(140, 160)])
@@ -76,29 +74,6 @@ def main() -> None:
     record |= {"native_encode_and_decode_ms": own, "visits": visits}
     text = json.dumps(record, indent=1) + "\n"
     (FOLDER / f"static_page{name}.json").write_text(text, encoding="utf-8")
-
-
-@contextmanager
-def hosted(folder: Path) -> Iterator[tuple[str, Callable[[], None]]]:
-    """Serve a folder; yields its address, and what stops it."""
-    command = [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1"]
-    process = subprocess.Popen(
-        [*command, "--directory", str(folder)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stdout is not None
-
-    def stop() -> None:
-        process.kill()
-        process.wait(10)
-
-    try:
-        yield f"http://127.0.0.1:{process.stdout.readline().split()[5]}/", stop
-    finally:
-        stop()
-        process.stdout.close()
 
 
 def visit(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -30,14 +30,16 @@ def with_graph(
     directory: Path,
     traceable: trace.Traceable,
     progress: Callable[[str], None],
+    rounded: Mapping[str, Collection[str]] | None = None,
 ) -> ModelSpec:
-    """Write a graph that computes in float32, for any engine."""
+    """Write a graph that computes in float32, for any engine; see ``export_bundle``."""
     progress(f"tracing {traceable.role}")
     stored = spec.precision
     if traceable.role == PROMPT_ENCODER_MASK_DECODER:
         stored = decoder_precision(stored)
     path = directory / f"{traceable.role}.onnx"
-    external = trace.write_graph(traceable, path, provenance(spec), precision=stored)
+    names = rounded and rounded[traceable.role]
+    external = trace.write_graph(traceable, path, provenance(spec), precision=stored, rounded=names)
     return added(spec, path, traceable.role, (), stored, external)
 
 

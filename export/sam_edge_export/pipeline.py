@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,6 +37,7 @@ def export_bundle(
     engines: Sequence[str] | None = None,
     min_iou: float | None = None,
     int8: Int8 | None = None,
+    rounded: Mapping[str, Collection[str]] | None = None,
     random_weights: bool = False,
     force: bool = False,
     progress: Callable[[str], None] = lambda _: None,
@@ -61,6 +62,8 @@ def export_bundle(
         min_iou: what the mean IoU with PyTorch's masks must reach; None is the precision's own
             limit (of photo frames: int8's), 0 accepts anything, and the manifest says so.
         int8: the rest of what ``int8`` can be asked.
+        rounded: of ``int8-weights``: role -> names of the weights that are stored in 8 bits; None
+            takes those that are large.
         random_weights: brand the bundle, and every picture of its masks: they mean nothing.
         force: replace a bundle that is already there.
         progress: told what is being done.
@@ -116,9 +119,9 @@ def export_bundle(
             source=replace(spec.source, random=random_weights),
             notes=tuple(notes),
         )
-        spec = with_graph(spec, partial, trace.decoder(sam, decoder), progress)
+        spec = with_graph(spec, partial, trace.decoder(sam, decoder), progress, rounded)
         if wishes is None:
-            spec = with_graph(spec, partial, trace.encoder(sam, frame), progress)
+            spec = with_graph(spec, partial, trace.encoder(sam, frame), progress, rounded)
             write_manifest(partial, spec)
         truth = None
         if judged_on:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,7 +131,12 @@ def decoder(sam: Sam, contract: str) -> Traceable:
 
 
 def write_graph(
-    traceable: Traceable, path: Path, metadata: Mapping[str, str], *, precision: str
+    traceable: Traceable,
+    path: Path,
+    metadata: Mapping[str, str],
+    *,
+    precision: str,
+    rounded: Collection[str] | None = None,
 ) -> tuple[str, ...]:
     """Trace and write a graph that computes in float32.
 
@@ -140,11 +145,12 @@ def write_graph(
         path: the ``.onnx`` file to write.
         metadata: provenance, written into the graph.
         precision: what its weights are stored as, see ``STORED``.
+        rounded: as for ``save_graph``.
 
     Returns:
         The names of external data files that were written beside it.
     """
-    return save_graph(traced(traceable, path.parent), path, metadata, precision)
+    return save_graph(traced(traceable, path.parent), path, metadata, precision, rounded)
 
 
 def traced(traceable: Traceable, directory: Path) -> onnx.ModelProto:
@@ -175,7 +181,11 @@ def traced(traceable: Traceable, directory: Path) -> onnx.ModelProto:
 
 
 def save_graph(
-    graph: onnx.ModelProto, path: Path, metadata: Mapping[str, str], precision: str = "fp32"
+    graph: onnx.ModelProto,
+    path: Path,
+    metadata: Mapping[str, str],
+    precision: str = "fp32",
+    rounded: Collection[str] | None = None,
 ) -> tuple[str, ...]:
     """Write a graph and check it.
 
@@ -184,11 +194,12 @@ def save_graph(
         path: the ``.onnx`` file to write.
         metadata: provenance, written into the graph.
         precision: what its float32 weights are stored as, see ``STORED``.
+        rounded: names of the weights that ``int8-weights`` stores in 8 bits; None takes the large.
 
     Returns:
         The names of external data files that were written beside it.
     """
-    STORED[precision](graph)
+    STORED[precision](graph, rounded)
     large = weight_bytes(graph) > EXTERNAL_DATA_BYTES
     # Shapes and names that engines derive by themselves are a tenth of a megabyte.
     del graph.graph.value_info[:]
@@ -266,18 +277,18 @@ def store_as_half(graph: onnx.ModelProto) -> None:
     graph.graph.node.extend(nodes)
 
 
-def store_in_8_bits(graph: onnx.ModelProto) -> None:
-    """Store large weights as int8, the others as float16."""
-    store_as_int8(graph)
+def store_in_8_bits(graph: onnx.ModelProto, rounded: Collection[str] | None) -> None:
+    """Store some weights as int8, None for the large ones, and the others as float16."""
+    store_as_int8(graph, rounded)
     store_as_half(graph)
 
 
-STORED: Mapping[str, Callable[[onnx.ModelProto], None]] = {
-    "fp32": lambda _: None,
-    "fp16": store_as_half,
+STORED: Mapping[str, Callable[[onnx.ModelProto, Collection[str] | None], None]] = {
+    "fp32": lambda graph, rounded: None,
+    "fp16": lambda graph, rounded: store_as_half(graph),
     "int8-weights": store_in_8_bits,
 }
-"""How weights are stored of graphs that compute in float32."""
+"""How weights are stored of graphs that compute in float32; see ``save_graph``."""
 
 
 def tensor_infos(

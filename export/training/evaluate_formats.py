@@ -1,6 +1,7 @@
 """What int8 and reduced formats cost ``nano``: against its float32 masks, and the truth.
 
-The same trials as ``evaluate.py``, through bundles exported from the same file, on each engine.
+The same trials as ``evaluate.py``, on each engine, through the bundle in the box and through others
+exported from the same file.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+from box import BOX
 from evaluate import Trial, iou, photo_trials, scene_trials, trial_arguments
 from numpy.typing import NDArray
 
@@ -80,11 +82,13 @@ def main() -> None:
         export_bundle(options.weights, rounded, precision="int8", int8=Int8(allow_slow=True))
         for engine in installed_engines():
             exact = load_model(whole, engine, cache=False, compute="float32")
+            reduced = formats_of(engine)[1:]
             for bundle, compute in [
                 (rounded, "float32"),
-                *((path, other) for path in (whole, rounded) for other in formats_of(engine)[1:]),
+                (BOX, "float32"),
+                *((path, other) for path in (whole, rounded, BOX) for other in reduced),
             ]:
-                way = f"{bundle.name} in {compute}"
+                way = f"{'box' if bundle == BOX else bundle.name} in {compute}"
                 model = load_model(bundle, engine, cache=False, compute=compute)
                 for what, trials in sets.items():
                     found = compare(exact, model, trials)

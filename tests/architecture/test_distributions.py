@@ -91,8 +91,8 @@ def test_the_wheel_holds_every_source_asset_and_type_marker_of_its_packages(whee
     } <= sources
 
 
-def test_the_wheel_is_under_16_mb(wheel):
-    assert wheel.stat().st_size < 16_000_000
+def test_the_wheel_is_under_13_mb(wheel):
+    assert wheel.stat().st_size < 13_000_000
 
 
 def test_the_wheel_carries_its_licences(wheel):
@@ -109,8 +109,8 @@ def test_the_wheel_from_the_sdist_is_the_wheel_from_the_tree(wheel, sdist, tmp_p
     assert content(again) == content(wheel)
 
 
-def test_the_sdist_is_under_18_mb_and_holds_no_training_weights_logs_or_records(sdist):
-    assert sdist.stat().st_size < 18_000_000
+def test_the_sdist_is_under_14_mb_and_holds_no_training_weights_logs_or_records(sdist):
+    assert sdist.stat().st_size < 14_000_000
     with tarfile.open(sdist) as archive:
         names = [name.partition("/")[2] for name in archive.getnames()]
     assert {"LICENSE", "NOTICE", "CHANGELOG.md", "Makefile", "tests/conftest.py"} <= set(names)

@@ -80,7 +80,7 @@ def test_large_ones_too(variant, tmp_path):
 
 
 def test_a_computation_that_no_recipe_knows_fails_with_the_tensors_name(monkeypatch, tmp_path):
-    def doubled(graph):
+    def doubled(graph, rounded):
         for tensor in graph.graph.initializer:
             if len(tensor.dims) == 4:
                 values = 2 * numpy_helper.to_array(tensor)

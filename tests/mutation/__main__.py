@@ -21,6 +21,8 @@ ROOT = Path(__file__).parents[2]
 STAGE = ROOT / "build" / "mutants"
 RESULTS = Path(__file__).parent / "results.json"
 PACKAGES = {"sam_edge": ROOT / "sam_edge", "sam_edge_runtimes": ROOT / "runtimes/sam_edge_runtimes"}
+READ = ("tests", "docs", "examples")
+"""What tests read beside the packages; ``also_copy`` in ``pyproject.toml`` takes it along."""
 
 NOTICED = ("killed", "timeout")
 # Exit codes of pytest, of mutmut and of signals. 2 is a test file that the mutant keeps from being
@@ -32,12 +34,13 @@ def stage(again):
     """Lay the packages and what their tests read side by side, as in site-packages."""
     if not again:
         shutil.rmtree(STAGE, ignore_errors=True)
-    for stale in (*PACKAGES, "tests", "export", "mutants/tests"):
+    for stale in (*PACKAGES, *READ, "export", *(f"mutants/{name}" for name in READ)):
         shutil.rmtree(STAGE / stale, ignore_errors=True)
     skip = shutil.ignore_patterns("__pycache__")
     for name, home in PACKAGES.items():
         shutil.copytree(home, STAGE / name, ignore=skip)
-    shutil.copytree(ROOT / "tests", STAGE / "tests", ignore=skip)
+    for name in READ:
+        shutil.copytree(ROOT / name, STAGE / name, ignore=skip)
     (STAGE / "export/training").mkdir(parents=True)
     shutil.copy(ROOT / "export/training/nano.safetensors", STAGE / "export/training")
     shutil.copy(ROOT / "pyproject.toml", STAGE)

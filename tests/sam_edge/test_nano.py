@@ -21,7 +21,7 @@ EYE, EYE_BOX = (170, 120), (140, 90, 210, 150)
 def test_the_box_and_its_checkpoint_stay_small():
     """What a wheel and a clone may weigh."""
     box = files("sam_edge") / "assets" / "nano"
-    assert sum(Path(str(file)).stat().st_size for file in box.iterdir()) <= 12_000_000
+    assert sum(Path(str(file)).stat().st_size for file in box.iterdir()) <= 8_500_000
     assert NANO_CHECKPOINT.stat().st_size <= 16_000_000
 
 

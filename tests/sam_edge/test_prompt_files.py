@@ -172,6 +172,22 @@ def test_a_bad_row_is_skipped_and_the_others_stay(tmp_path):
     assert len(skipped) == 2
 
 
+def test_a_bad_photo_of_coco_and_a_bad_shape_of_labelme_are_skipped_and_the_others_stay(tmp_path):
+    skipped = []
+    path = coco(tmp_path)
+    content = json.loads(path.read_text())
+    found = read_prompt_file(
+        save(path, {**content, "images": [{"id": 1}, *content["images"]]}), skip=skipped.append
+    )
+    assert len(found.prompts_of(tmp_path / "cat.jpg").detections) == 1
+    good = {"label": "cat", "shape_type": "rectangle", "points": [[20, 10], [100, 60]]}
+    shapes = [{**good, "points": [[1, 1], [1, 1]]}, good]
+    path = save(tmp_path / "lm" / "cat.json", {"imagePath": "cat.jpg", "shapes": shapes})
+    found = read_prompt_file(path.parent)
+    assert len(found.prompts_of(tmp_path / "cat.jpg", skip=skipped.append).detections) == 1
+    assert [reason.split(",")[0] for reason in skipped] == [f"{tmp_path}/coco.json", str(path)]
+
+
 @pytest.mark.parametrize("kind", [table, lines, yolo])
 def test_a_photo_that_is_not_named_is_told_from_a_bad_file(tmp_path, kind):
     found = read_prompt_file(kind(tmp_path))

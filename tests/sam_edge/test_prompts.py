@@ -11,6 +11,7 @@ def test_a_point_alone_is_followed_by_a_padding_point():
     coords, labels = sparse_prompts(Prompt.of([(100, 50)]), PHOTO, FRAME)
     assert coords.tolist() == [[128, 64], [0, 0]]
     assert labels.tolist() == [PointLabel.FOREGROUND, PointLabel.PADDING]
+    assert coords.dtype == labels.dtype == np.float32
 
 
 def test_box_prompt_has_no_padding_point():

@@ -467,7 +467,7 @@ def test_photos_that_a_file_cannot_tell_apart_are_refused_before_any_work(tmp_pa
     detections = DetectionFile.read(path)
     detections.check_apart([Path("one/a.jpg"), Path("one/b.jpg")])
     with pytest.raises(DetectionError, match=r"cannot tell one/a\.jpg from two/a\.png"):
-        detections.check_apart([Path("one/a.jpg"), Path("two/a.png")])
+        detections.check_apart([Path("unnamed.jpg"), Path("one/a.jpg"), Path("two/a.png")])
 
 
 def test_thousands_of_photos_find_their_boxes_at_once(tmp_path):

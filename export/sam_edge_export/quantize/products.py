@@ -82,6 +82,12 @@ def integer_weights(tensor: onnx.TensorProto, bits: int = 8) -> tuple[NDArray[np
     return integers_along(values, -1 if values.ndim == 2 else 0, bits)
 
 
+SMALLEST = 2**17
+"""Values from which on weights are stored in 8 bits where nobody measured what each costs. The
+decoder's smaller ones, those of its upscaling above all, move masks more than they save
+megabytes."""
+
+
 def store_as_int8(
     graph: onnx.ModelProto, only: Collection[str] | None = None, bits: int = 8
 ) -> None:
@@ -93,12 +99,12 @@ def store_as_int8(
 
     Args:
         graph: float32 weights in initializers.
-        only: names of the weights to store; None takes all that are large enough.
+        only: names of the weights to store; None takes all of ``SMALLEST`` values and more.
         bits: as for ``integer_weights``.
     """
     tensors = {tensor.name: tensor for tensor in graph.graph.initializer}
     stored = []
-    for name, axis in large_weights(graph).items():
+    for name, axis in large_weights(graph, None if only is None else 1).items():
         if only is not None and name not in only:
             continue
         tensor = tensors[name]
@@ -119,13 +125,14 @@ def store_as_int8(
     graph.graph.node.extend(nodes)
 
 
-SMALLEST = 2**17
-"""Values from which on weights are stored in 8 bits. The decoder's smaller ones, those of its
-upscaling above all, move masks more than they save megabytes."""
+def large_weights(graph: onnx.ModelProto, smallest: int | None = None) -> dict[str, int]:
+    """Return weights of float products: name -> axis of the output channels.
 
-
-def large_weights(graph: onnx.ModelProto) -> dict[str, int]:
-    """Return the large weights of float products: name -> axis of the output channels."""
+    Args:
+        graph: float32 weights in initializers.
+        smallest: how many values make one large; None is ``SMALLEST``.
+    """
+    least = SMALLEST if smallest is None else smallest
     tensors = {tensor.name: tensor for tensor in graph.graph.initializer}
     found: dict[str, int] = {}
     for node in graph.graph.node:
@@ -135,7 +142,7 @@ def large_weights(graph: onnx.ModelProto) -> dict[str, int]:
         if node.op_type == "Gemm" and any(a.name == "transB" and a.i for a in node.attribute):
             axis = 0
         tensor = tensors[node.input[1]]
-        large = int(np.prod(tensor.dims)) >= SMALLEST
+        large = int(np.prod(tensor.dims)) >= least
         if tensor.data_type == TensorProto.FLOAT and large:
             found[tensor.name] = axis % len(tensor.dims)
     return found

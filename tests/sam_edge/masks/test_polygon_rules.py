@@ -57,6 +57,12 @@ def test_a_ring_thinner_than_the_tolerance_stays():
     assert simplify(line, 3).tolist() == line.tolist()
 
 
+def test_a_ring_of_five_loses_the_corner_that_says_nothing():
+    ring = np.array([[0, 0], [10, 0], [10, 10], [5, 11], [0, 10]])
+    assert simplify(ring, 2).tolist() == ring[[0, 1, 2, 4]].tolist()
+    assert simplify(ring, 0.5).tolist() == ring.tolist()
+
+
 def test_a_slit_runs_between_the_two_nearest_corners():
     outer = ring((0, 0), (20, 0), (20, 20), (0, 20))
     hole = ring((12, 12), (12, 17), (17, 17), (17, 12))
