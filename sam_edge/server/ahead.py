@@ -66,13 +66,15 @@ class AheadProcess:
                     process, {"path": str(path), "part": part, "out": str(out)}
                 )
             finally:
-                stopped_s = self._yielding.end()
+                stops = self._yielding.end()
             if "error" in answer:
                 raise (ImageError if answer["kind"] == "photo" else EngineError)(answer["error"])
             embedding = await asyncio.to_thread(ImageEmbedding.load, out)
         self._idle = asyncio.get_running_loop().call_later(IDLE_S, self._end)
         height, width = answer["size"]
-        return embedding, (height, width), answer["encode_ms"] - 1000 * stopped_s
+        start, end = answer["start"], answer["end"]
+        stood = sum(max(0.0, min(end, till) - max(start, since)) for since, till in stops)
+        return embedding, (height, width), 1000 * (end - start - stood)
 
     async def stop(self) -> None:
         """Kill the process, if there is one."""

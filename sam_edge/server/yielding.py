@@ -11,7 +11,7 @@ import signal
 from contextlib import suppress
 from typing import Protocol
 
-AFTER_S = 0.05
+AFTER_S = 0.1
 """How long it stands still after a decode: a hand that moves asks for the next one soon."""
 
 MOST_S = 0.4
@@ -35,21 +35,21 @@ class Yielding:
         self._room_s = MOST_S  # for which it may still stand still; grows while it works
         self._since = 0.0  # when it was last stopped, or went on
         self._stopped = False
-        self._in_all_s = 0.0
+        self._stops: list[tuple[float, float]] = []
         self._rest: asyncio.TimerHandle | None = None
         self._turn: asyncio.TimerHandle | None = None
 
     def begin(self, process: Stoppable) -> None:
         """A process works from now on."""
-        self._process, self._in_all_s = process, 0.0
+        self._process, self._stops = process, []
         self._stop_if_due()
 
-    def end(self) -> float:
-        """Its work is done, or given up; return the seconds for which it stood still."""
+    def end(self) -> list[tuple[float, float]]:
+        """Its work is done, or given up; return when it stood still: from, to, of this clock."""
         self._go_on()
         self._cancel_turn()
         self._process = None
-        return self._in_all_s
+        return self._stops
 
     def decoding(self, under_way: bool) -> None:
         """Be told when decodes begin, and when none is left."""
@@ -81,10 +81,10 @@ class Yielding:
         if not self._stopped:
             return
         self._send(signal.SIGCONT)
-        stood = self._now() - self._since
-        self._in_all_s += stood
-        self._room_s -= stood
-        self._stopped, self._since = False, self._now()
+        since, now = self._since, self._now()
+        self._stops.append((since, now))
+        self._room_s -= now - since
+        self._stopped, self._since = False, now
 
     def _its_turn(self) -> None:
         self._go_on()
