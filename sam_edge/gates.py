@@ -184,6 +184,11 @@ def formats_against_float32(
     return results
 
 
+def engines_of(spec: BundleSpec, engines: Sequence[str] | None) -> Sequence[str]:
+    """Return the engines that were named, or else those installed that run the bundle."""
+    return engines or [engine for engine in installed_engines() if spec.runs_on(engine)]
+
+
 def able_engines(spec: BundleSpec, engines: Sequence[str] | None) -> list[str]:
     """Return which engines compute in more than float32 on this processor.
 
@@ -194,7 +199,7 @@ def able_engines(spec: BundleSpec, engines: Sequence[str] | None) -> list[str]:
     Raises:
         EngineError: if there is none.
     """
-    chosen = engines or [engine for engine in installed_engines() if spec.runs_on(engine)]
+    chosen = engines_of(spec, engines)
     able = [engine for engine in chosen if len(formats_of(engine)) > 1]
     if not able:
         raise EngineError(

@@ -14,7 +14,7 @@ from sam_edge.fidelity import Fidelity, truth_of
 from sam_edge.gates import (
     FidelityError,
     Measurement,
-    installed_engines,
+    engines_of,
     measure,
     measure_formats,
 )
@@ -100,7 +100,7 @@ def engines_for(spec: BundleSpec, engines: Sequence[str] | None) -> Sequence[str
     Raises:
         MissingDependencyError: if there is none.
     """
-    chosen = engines or [engine for engine in installed_engines() if spec.runs_on(engine)]
+    chosen = engines_of(spec, engines)
     if not chosen:
         raise MissingDependencyError(
             "no engine to verify on; run: pip install 'sam-edge[cpu,openvino]'"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import signal
 from contextlib import suppress
-from typing import Protocol
 
 AFTER_S = 0.1
 """How long it stands still after a decode: a hand that moves asks for the next one soon."""
@@ -19,18 +18,11 @@ LEAST_S = 0.1
 """However much is decoded, of MOST_S + LEAST_S it has LEAST_S to itself."""
 
 
-class Stoppable(Protocol):
-    """A process that can be sent a signal."""
-
-    def send_signal(self, signal: int) -> None:
-        """Send it, unless the process has ended."""
-
-
 class Yielding:
     """Stops a process at its work for decodes, and lets it go on. Used from one event loop."""
 
     def __init__(self) -> None:
-        self._process: Stoppable | None = None
+        self._process: asyncio.subprocess.Process | None = None
         self._decoding = False
         self._room_s = MOST_S  # for which it may still stand still; grows while it works
         self._since = 0.0  # when it was last stopped, or went on
@@ -39,7 +31,7 @@ class Yielding:
         self._rest: asyncio.TimerHandle | None = None
         self._turn: asyncio.TimerHandle | None = None
 
-    def begin(self, process: Stoppable) -> None:
+    def begin(self, process: asyncio.subprocess.Process) -> None:
         """A process works from now on."""
         self._process, self._stops = process, []
         self._stop_if_due()
