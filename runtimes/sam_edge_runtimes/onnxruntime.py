@@ -79,6 +79,8 @@ def _options(
     # and ViT-B needs five times the memory. The pattern would reserve all of it once more.
     options.enable_mem_reuse = False
     options.enable_mem_pattern = False
+    # Threads of one graph that wait for its next run would take the cores from the other graph's.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     if not pack_weights:
         options.add_session_config_entry("session.disable_prepacking", "1")
     if threads is not None:

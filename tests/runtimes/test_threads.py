@@ -1,16 +1,20 @@
-"""``threads=None`` means the cores that this process may use."""
+"""``threads=None`` means the cores that this process may use; between runs they are free."""
 
 import json
 import os
 import subprocess
 import sys
+import time
 from importlib.util import find_spec
 
+import numpy as np
 import pytest
 
+import sam_edge
 import sam_edge_runtimes
 from sam_edge_runtimes import open_session, threads
 from sam_edge_runtimes.threads import cgroup_quota, cores_here, thread_limit, whole_cores
+from tests.runtimes.engines import ENGINES
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process's limits")
 
@@ -170,3 +174,18 @@ def test_kept_to_one_core_an_engine_works_with_one_thread_and_stays_there(engine
     assert len(by_itself) == len(told)  # engines have threads that do not compute, too
     assert len(set(by_itself)) == 1
     assert set(by_itself) == {str(min(os.sched_getaffinity(0)))}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_threads_rest_between_runs(engine):
+    """Those of one graph that wait awake for its next run would slow the other graph down."""
+    encoder = sam_edge.load_model(runtime=engine, threads=2).sessions["image_encoder"]
+    image = np.zeros((1, 3, 384, 384), np.float32)
+    encoder.run({"image": image})
+    idle = []
+    for _ in range(4):
+        encoder.run({"image": image})
+        before = time.process_time()
+        time.sleep(0.1)
+        idle.append(time.process_time() - before)
+    assert min(idle) < 0.01
