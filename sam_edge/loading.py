@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
@@ -13,16 +14,26 @@ from sam_edge.bundle import checked_digest, read_spec
 from sam_edge.compute import EXACT, Compute, settle
 from sam_edge.errors import ArgumentError, ManifestError
 from sam_edge.model import Model
-from sam_edge.spec import IMAGE_ENCODER, ROLES, BundleSpec, GraphFile, ModelSpec
+from sam_edge.spec import (
+    IMAGE_ENCODER,
+    PROMPT_ENCODER_MASK_DECODER,
+    ROLES,
+    BundleSpec,
+    GraphFile,
+    ModelSpec,
+)
 from sam_edge_runtimes import (
     FLOAT32,
     DeferredSession,
     EngineError,
+    GraphSession,
     Session,
     ShapedSession,
     open_session,
 )
 from sam_edge_runtimes.cpu import saturates_here
+from sam_edge_runtimes.held import open_held
+from sam_edge_runtimes.split import InseparableError
 
 logger = logging.getLogger("sam_edge")
 
@@ -36,16 +47,20 @@ class Opening:
         stays_open: also where memory is low, as every click needs it.
         per_photo: the input whose dimensions differ from photo to photo where frames do, and their
             names by axis.
+        changing: inputs that are others at every run, where the rest are not: what depends on the
+            rest alone is computed once, and held, unless memory is low.
     """
 
     pack_weights: bool = True
     stays_open: bool = True
     per_photo: tuple[str, Mapping[int, str]] | None = None
+    changing: Collection[str] = ()
 
 
 OPENINGS: Mapping[str, Opening] = {
     # An encoder's products have thousands of rows: packing gains nothing there.
     IMAGE_ENCODER: Opening(False, False, ("image", {2: "height", 3: "width"})),
+    PROMPT_ENCODER_MASK_DECODER: Opening(changing=("point_coords", "point_labels")),
 }
 """By role; one that is not listed is opened as ``Opening()``."""
 
@@ -237,21 +252,35 @@ def file_opener(
     from sam_edge.cache import compiled_directory
 
     digest: list[str] = []
+    path = directory / graph.file
 
     def opened(sizes: Mapping[str, int]) -> Session:
         if not digest:  # once, as low memory opens the encoder for every photo
             digest.append(checked_digest(directory, graph))
-        return open_session(
-            engine,
-            directory / graph.file,
-            threads=threads,
-            compute=compute,
-            input_shapes={tensor.name: tensor.shape for tensor in graph.inputs},
-            fixed={**fixed, **sizes},
-            pack_weights=opening.pack_weights,
-            shrink=shrink,
-            cache=compiled_directory(digest[0]) if cache else None,
-        )
+
+        def open_as(key: str, content: Callable[[], bytes] | None = None) -> GraphSession:
+            return open_session(
+                engine,
+                path,
+                threads=threads,
+                compute=compute,
+                input_shapes={tensor.name: tensor.shape for tensor in graph.inputs},
+                fixed={**fixed, **sizes},
+                pack_weights=opening.pack_weights,
+                shrink=shrink,
+                cache=compiled_directory(key) if cache else None,
+                content=content,
+            )
+
+        def open_part(name: str, content: Callable[[], bytes]) -> GraphSession:
+            import hashlib  # it loads OpenSSL, which `import sam_edge` has no use for
+
+            return open_as(hashlib.sha256(f"{digest[0]}-{name}".encode()).hexdigest(), content)
+
+        if opening.changing and not shrink and not graph.external_data:
+            with suppress(InseparableError):
+                return open_held(path.read_bytes, opening.changing, open_part)
+        return open_as(digest[0])
 
     if opening.per_photo is not None:
         tensor, dimensions = opening.per_photo

@@ -9,13 +9,20 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from sam_edge_runtimes.errors import ArgumentError, EngineError, MissingDependencyError
 from sam_edge_runtimes.formats import FLOAT32, FORMATS, formats_of, refuse_emulation
 from sam_edge_runtimes.memory import give_back_freed
-from sam_edge_runtimes.session import Array, DeferredSession, Float32, Session, ShapedSession
+from sam_edge_runtimes.session import (
+    Array,
+    DeferredSession,
+    Float32,
+    GraphSession,
+    Session,
+    ShapedSession,
+)
 from sam_edge_runtimes.telemetry import import_engine, switch_off_telemetry
 from sam_edge_runtimes.threads import thread_limit
 
@@ -27,6 +34,7 @@ __all__ = [
     "DeferredSession",
     "EngineError",
     "Float32",
+    "GraphSession",
     "MissingDependencyError",
     "Session",
     "ShapedSession",
@@ -81,7 +89,8 @@ def open_session(
     pack_weights: bool = True,
     shrink: bool = False,
     cache: Path | None = None,
-) -> Session:
+    content: Callable[[], bytes] | None = None,
+) -> GraphSession:
     """Open a graph file on an engine. An engine that cannot open it never becomes another one.
 
     Args:
@@ -91,7 +100,8 @@ def open_session(
             cores that this process may use (see ``thread_limit``).
         compute: the format of its products, one of ``FORMATS``. An engine that does not have it in
             this processor's instructions never takes another one.
-        input_shapes: the graph's inputs as on disk, dynamic dimensions by name.
+        input_shapes: the graph's inputs as on disk, dynamic dimensions by name; of a part, those of
+            the whole.
         fixed: dynamic dimensions to fix while opening, name -> size; an engine that knows a
             dimension plans its memory and picks its kernels once.
         pack_weights: keep a second copy of the weights in the order that the kernels read, where
@@ -99,6 +109,8 @@ def open_session(
         shrink: give working memory back after each run, where the engine can; slower.
         cache: the graph's own folder for what the engine makes of it; it opens faster the next
             time. Its name must change with the graph's bytes.
+        content: makes the bytes of an ONNX file, where the graph is a part of the one at ``path``;
+            not called where the cache has it.
 
     Raises:
         EngineError: if the engine refuses the graph, or does not compute in that format here.
@@ -108,7 +120,7 @@ def open_session(
     refuse_emulation(engine, compute)
     import_engine(engine)  # before its adapter, which imports it plainly
     adapter = importlib.import_module(f"sam_edge_runtimes.{engine}")
-    session: Session = adapter.open_graph(
+    session: GraphSession = adapter.open_graph(
         path,
         threads=thread_limit() if threads is None else threads,
         compute=compute,
@@ -117,6 +129,7 @@ def open_session(
         pack_weights=pack_weights,
         shrink=shrink,
         cache=cache,
+        content=content,
     )
     give_back_freed()
     return session

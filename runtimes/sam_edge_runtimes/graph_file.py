@@ -108,21 +108,64 @@ def fields(data: mmap | bytes, at: int, stop: int) -> Iterator[tuple[int, int, i
     Raises:
         ValueError: if it is damaged.
     """
-    while at < stop:
-        tag, at = _varint(data, at, stop)
-        kind = tag & 7
+    for number, kind, _, first, last in spans(data, at, stop):
         if kind == BYTES:
-            size, at = _varint(data, at, stop)
-            if at + size > stop:
-                raise ValueError(f"a field ends at byte {at + size} of {stop}")
-            yield tag >> 3, at, at + size
-            at += size
+            yield number, first, last
+
+
+def spans(data: mmap | bytes, at: int, stop: int) -> Iterator[tuple[int, int, int, int, int]]:
+    """Yield every field: number, kind, where its tag and where its content begin, and its end.
+
+    Args:
+        data: protocol buffers.
+        at: where the message begins.
+        stop: where it ends.
+
+    Raises:
+        ValueError: if it is damaged.
+    """
+    while at < stop:
+        begin = at
+        tag, at = _varint(data, at, stop)
+        kind, first = tag & 7, at
+        if kind == BYTES:
+            size, first = _varint(data, at, stop)
+            at = first + size
         elif kind == VARINT:
             _, at = _varint(data, at, stop)
         elif kind in (FIXED_64, FIXED_32):
             at += 8 if kind == FIXED_64 else 4
         else:
             raise ValueError(f"byte {at} begins a field of kind {kind}")
+        if at > stop:
+            raise ValueError(f"a field ends at byte {at} of {stop}")
+        yield tag >> 3, kind, begin, first, at
+
+
+def field(number: int, content: bytes) -> bytes:
+    """Return a field with a length, as protocol buffers write it.
+
+    >>> field(1, b"name").hex(" ")
+    '0a 04 6e 61 6d 65'
+    """
+    return _varint_of(number << 3 | BYTES) + _varint_of(len(content)) + content
+
+
+def number_field(number: int, value: int) -> bytes:
+    """Return a field that is a number, not below 0.
+
+    >>> number_field(1, 300).hex(" ")
+    '08 ac 02'
+    """
+    return _varint_of(number << 3 | VARINT) + _varint_of(value)
+
+
+def _varint_of(value: int) -> bytes:
+    written = bytearray()
+    while value > 127:
+        written.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*written, value])
 
 
 def _varint(data: mmap | bytes, at: int, stop: int) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -10,10 +10,13 @@ import onnxruntime as ort
 
 from sam_edge_runtimes.compiled import drop, entry_of, is_whole, keep
 from sam_edge_runtimes.errors import EngineError
-from sam_edge_runtimes.session import Array
+from sam_edge_runtimes.session import Array, TensorType
 from sam_edge_runtimes.stopping import current_stop
 
 GRAPH, WEIGHTS = "graph.onnx", "graph.data"
+
+DTYPES = {"float": "float32", "double": "float64"}
+"""Numpy's names of types where ONNX Runtime has others."""
 
 
 def open_graph(
@@ -26,6 +29,7 @@ def open_graph(
     pack_weights: bool,
     shrink: bool,
     cache: Path | None,
+    content: Callable[[], bytes] | None = None,
 ) -> OnnxRuntimeSession:
     """Open an ONNX file; see ``sam_edge_runtimes.open_session``.
 
@@ -40,9 +44,10 @@ def open_graph(
         kept = options()
         kept.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
-            return OnnxRuntimeSession(_session(entry / GRAPH, kept), path, shrink)
+            return OnnxRuntimeSession(_session(str(entry / GRAPH), kept), path, shrink)
         except Exception as error:
             drop(entry, error)
+    graph = str(path) if content is None else content()
     sessions: list[ort.InferenceSession] = []
 
     def optimise_into(folder: Path) -> None:
@@ -55,12 +60,12 @@ def open_graph(
         saving.add_session_config_entry(
             "session.optimized_model_external_initializers_min_size_in_bytes", "1024"
         )
-        sessions.append(_session(path, saving))
+        sessions.append(_session(graph, saving))
 
     if entry is not None:
         keep(entry, optimise_into)
     try:
-        session = sessions[0] if sessions else _session(path, options())
+        session = sessions[0] if sessions else _session(graph, options())
         return OnnxRuntimeSession(session, path, shrink)
     except Exception as error:  # ONNX Runtime's exceptions share no public base but Exception
         raise EngineError(f"onnxruntime cannot open {path}: {_first_line(error)}") from error
@@ -92,8 +97,8 @@ def _options(
     return options
 
 
-def _session(path: Path, options: ort.SessionOptions) -> ort.InferenceSession:
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+def _session(graph: str | bytes, options: ort.SessionOptions) -> ort.InferenceSession:
+    return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
 class OnnxRuntimeSession:
@@ -107,7 +112,13 @@ class OnnxRuntimeSession:
         self._options = self._run_options() if shrink else None
         self._session = session
         self._path = path
+        self.inputs = [value.name for value in session.get_inputs()]
         self._outputs = [output.name for output in session.get_outputs()]
+
+    @property
+    def outputs(self) -> dict[str, TensorType]:
+        """See ``GraphSession.outputs``."""
+        return {output.name: _type(output) for output in self._session.get_outputs()}
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run the graph once; see ``Session.run``."""
@@ -132,6 +143,13 @@ class OnnxRuntimeSession:
         if self._shrink:
             options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         return options
+
+
+def _type(output: ort.NodeArg) -> TensorType:
+    """Read ``tensor(float)`` and a shape whose dynamic dimensions are names or None."""
+    dtype = output.type.removeprefix("tensor(").removesuffix(")")
+    shape = tuple(size if isinstance(size, int) else None for size in output.shape)
+    return TensorType(DTYPES.get(dtype, dtype), shape)
 
 
 def _first_line(error: Exception) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import IO, Any
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sam_edge_runtimes.compiled import drop, entry_of, is_whole, keep
 from sam_edge_runtimes.errors import EngineError, RunStoppedError
 from sam_edge_runtimes.memory import give_back_freed
-from sam_edge_runtimes.session import Array
+from sam_edge_runtimes.session import Array, TensorType
 from sam_edge_runtimes.stopping import current_stop
 
 HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
@@ -34,6 +34,7 @@ def open_graph(
     pack_weights: bool,
     shrink: bool,
     cache: Path | None,
+    content: Callable[[], bytes] | None = None,
 ) -> OpenVinoSession:
     """Open an ONNX file; see ``sam_edge_runtimes.open_session``.
 
@@ -59,15 +60,17 @@ def open_graph(
             return _import(core, entry, path, config)
         except Exception as error:  # releases differ in what they take and in what they raise
             drop(entry, error)
+    graph = path if content is None else content()
     try:
-        model = core.read_model(path)
+        model = core.read_model(graph)
         give_back_freed()  # what parsing left, before compiling needs as much again
+        taken = {name for value in model.inputs for name in value.names}
         shapes = {
             name: ov.PartialShape(
                 [size if isinstance(size, int) else fixed.get(size, -1) for size in shape]
             )
             for name, shape in input_shapes.items()
-            if any(size in fixed for size in shape)
+            if name in taken and any(size in fixed for size in shape)
         }
         if shapes:
             model.reshape(shapes)
@@ -76,9 +79,9 @@ def open_graph(
         compiled = core.compile_model(model, "CPU", config)
     except Exception as error:  # a damaged graph raises whatever its reader stumbles over
         raise EngineError(f"openvino cannot open {path}: {_last_line(error)}") from error
-    taken = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
-    if taken != HINTS[compute]:
-        raise EngineError(f"openvino would compute {path} in {taken} here, not in {compute}")
+    computed_in = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    if computed_in != HINTS[compute]:
+        raise EngineError(f"openvino would compute {path} in {computed_in} here, not in {compute}")
     del model  # its weights, before they are written from the compiled one
     give_back_freed()  # and before the first run needs memory
     if entry is not None:
@@ -139,8 +142,17 @@ class OpenVinoSession:
         self._compiled = compiled
         self._path = path
         self._idle: SimpleQueue[ov.InferRequest] = SimpleQueue()
+        self.inputs = [value.get_any_name() for value in compiled.inputs]
         self._outputs = outputs
         self._blob = blob
+
+    @property
+    def outputs(self) -> dict[str, TensorType]:
+        """See ``GraphSession.outputs``."""
+        return {
+            name: _type(output)
+            for name, output in zip(self._outputs, self._compiled.outputs, strict=True)
+        }
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run the graph once; see ``Session.run``."""
@@ -166,6 +178,12 @@ class OpenVinoSession:
             raise EngineError(f"openvino on {self._path}: {_last_line(error)}") from error
         finally:
             self._idle.put(request)
+
+
+def _type(output: ov.ConstOutput) -> TensorType:
+    shape = output.get_partial_shape()
+    sizes = (None if size.is_dynamic else size.get_length() for size in shape)
+    return TensorType(output.get_element_type().to_dtype().name, tuple(sizes))
 
 
 def _last_line(error: Exception) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -16,6 +17,19 @@ Array: TypeAlias = "NDArray[Any]"
 """A tensor of whatever type its graph says: pixels are float32, a text's tokens int64."""
 
 Float32: TypeAlias = "NDArray[np.float32]"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorType:
+    """What an engine knows of a tensor before it is there.
+
+    Attributes:
+        dtype: numpy's name.
+        shape: None for a dimension that may be any.
+    """
+
+    dtype: str
+    shape: tuple[int | None, ...]
 
 
 class Session(Protocol):
@@ -37,6 +51,20 @@ class Session(Protocol):
         Raises:
             EngineError: if the engine refuses the feeds.
         """
+        ...
+
+
+class GraphSession(Session, Protocol):
+    """A session of an engine, which knows its graph."""
+
+    @property
+    def inputs(self) -> Sequence[str]:
+        """Names of what ``run`` takes."""
+        ...
+
+    @property
+    def outputs(self) -> Mapping[str, TensorType]:
+        """What ``run`` answers."""
         ...
 
 

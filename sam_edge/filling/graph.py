@@ -10,6 +10,7 @@ from sam_edge.filling.recipes import Folded, Kitchen
 from sam_edge.filling.template import Template
 from sam_edge.spec import GraphFile
 from sam_edge_runtimes import Float32
+from sam_edge_runtimes.graph_file import field
 
 
 def fill(
@@ -79,15 +80,6 @@ def metadata_field(metadata: Mapping[str, str]) -> bytes:
     Source: ``onnx/onnx.proto``, field 14 of ``ModelProto``: key and value of each entry.
     """
     return b"".join(
-        _field(14, _field(1, key.encode()) + _field(2, value.encode()))
+        field(14, field(1, key.encode()) + field(2, value.encode()))
         for key, value in metadata.items()
     )
-
-
-def _field(number: int, content: bytes) -> bytes:
-    """Return a field with a length, as protocol buffers write it."""
-    size, length = len(content), bytearray()
-    while size > 127:
-        length.append(size & 127 | 128)
-        size >>= 7
-    return bytes([number << 3 | 2, *length, size]) + content

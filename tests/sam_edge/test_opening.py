@@ -1,6 +1,7 @@
 """How a bundle's graphs are opened, and how its model speaks to them: what an engine is told."""
 
 import logging
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +25,11 @@ from sam_edge.spec import (
 )
 from sam_edge_runtimes import EngineError, ShapedSession
 from sam_edge_runtimes.fake import FakeSession
+from sam_edge_runtimes.held import HeldSession
+from tests.runtimes.engines import ENGINES
 from tests.sam_edge.known import SPEC, model_of
+
+MEMORIES = ("normal", "low")
 
 BATCH = ("batch", 3, "height", "width")
 
@@ -42,9 +47,12 @@ def opened(monkeypatch, tmp_path):
     """Every call of the engine's door, in the place of opening a graph."""
     calls = []
 
+    class Graph(FakeSession):
+        inputs, outputs = ("image",), {}
+
     def open_session(engine, path, **arguments):
         calls.append((engine, path, arguments))
-        return FakeSession(lambda feeds: {"answer": feeds["image"]})
+        return Graph(lambda feeds: {"answer": feeds["image"]})
 
     monkeypatch.setattr(loading, "open_session", open_session)
     monkeypatch.setattr(
@@ -57,9 +65,13 @@ def opened(monkeypatch, tmp_path):
 FIXED = {"batch": 1, "grid_height": 16, "grid_width": 16, "mask_height": 64, "mask_width": 64}
 
 
-@pytest.mark.parametrize("role", [IMAGE_ENCODER, PROMPT_ENCODER_MASK_DECODER])
-def test_an_engine_is_told_shapes_sizes_threads_and_where_to_keep_what_it_makes(opened, role):
-    opener = graph_opener(Path("here"), TWO, role, "openvino", 3, shrink=role != IMAGE_ENCODER)
+WAYS = [(IMAGE_ENCODER, False), (PROMPT_ENCODER_MASK_DECODER, True)]
+"""A role, and whether memory is low. The decoder is opened in two parts where it is not."""
+
+
+@pytest.mark.parametrize(("role", "low"), WAYS)
+def test_an_engine_is_told_shapes_sizes_threads_and_where_to_keep_what_it_makes(opened, role, low):
+    opener = graph_opener(Path("here"), TWO, role, "openvino", 3, shrink=low)
     assert opened == []
     opener()
     opener()
@@ -73,8 +85,53 @@ def test_an_engine_is_told_shapes_sizes_threads_and_where_to_keep_what_it_makes(
         "input_shapes": {"image": BATCH},
         "fixed": FIXED,
         "pack_weights": role == PROMPT_ENCODER_MASK_DECODER,
-        "shrink": role == PROMPT_ENCODER_MASK_DECODER,
+        "shrink": low,
+        "content": None,
     }
+
+
+def test_a_decoder_is_opened_in_two_parts_that_are_kept_apart(opened):
+    graph_opener(Path("here"), TWO, PROMPT_ENCODER_MASK_DECODER, "openvino", 3)()
+    kept = [told.pop("cache").name for _, _, told in opened]
+    assert len({*kept, f"digest of {PROMPT_ENCODER_MASK_DECODER}"}) == 3
+    assert all(re.fullmatch("[0-9a-f]{64}", name) for name in kept)
+    contents = [told.pop("content") for _, _, told in opened]
+    assert all(callable(content) for content in contents)
+    first, second = (told for _, _, told in opened)
+    assert first == second
+    assert first["pack_weights"] is True
+    assert first["shrink"] is False
+    again = graph_opener(Path("here"), TWO, PROMPT_ENCODER_MASK_DECODER, "openvino", 3)
+    again()
+    assert [told["cache"].name for _, _, told in opened[2:]] == kept
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("mask", [False, True])
+def test_a_decoder_in_parts_answers_as_the_whole_one_does(engine, mask):
+    model, low = (sam_edge.load_model(runtime=engine, memory=memory) for memory in MEMORIES)
+    rng = np.random.default_rng(0)
+    photos = [rng.integers(0, 255, (60, 80, 3), np.uint8) for _ in range(2)]
+    embeddings = [model.encode_image(photo) for photo in photos]
+    side = model.spec.low_res_size
+    for embedding in (*embeddings, *embeddings):
+        for prompts in (1, 1, 3):
+            asked = (
+                embedding,
+                rng.uniform(0, 300, (prompts, 2, 2)).astype(np.float32),
+                np.array([[1, -1]] * prompts, np.float32),
+                rng.normal(0, 5, (prompts, 1, side, side)).astype(np.float32) if mask else None,
+            )
+            for one, other in zip(
+                model.decode_tensors(*asked), low.decode_tensors(*asked), strict=True
+            ):
+                np.testing.assert_allclose(one, other, atol=1e-4)
+    opened = {
+        memory: type(one.sessions[PROMPT_ENCODER_MASK_DECODER]._session)
+        for memory, one in zip(MEMORIES, (model, low), strict=True)
+    }
+    assert opened["normal"] is HeldSession
+    assert opened["low"] is not HeldSession
 
 
 def test_without_a_cache_nothing_is_kept(opened):
@@ -89,7 +146,7 @@ def test_low_memory_gives_working_memory_back(opened, memory, shrinks):
     model = sam_edge.load_model(runtime="onnxruntime", memory=memory)
     for session in model.sessions.values():
         session.run({"image": np.zeros(1, np.float32)})
-    assert [told["shrink"] for _, _, told in opened] == [shrinks, shrinks]
+    assert {told["shrink"] for _, _, told in opened} == {shrinks}
 
 
 def test_bytes_are_compared_once_however_often_a_graph_is_opened(opened, monkeypatch):
@@ -115,7 +172,7 @@ def test_an_encoder_of_photos_of_many_shapes_is_opened_by_shape(opened):
         FIXED,
     ]
     decoder = graph_opener(Path("here"), spec, PROMPT_ENCODER_MASK_DECODER, "openvino", None)()
-    assert isinstance(decoder, FakeSession)
+    assert isinstance(decoder, HeldSession)
 
 
 def test_an_engine_gets_its_own_file_where_there_is_one(opened):
