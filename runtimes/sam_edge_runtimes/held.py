@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from typing import TypeAlias
 
+from sam_edge_runtimes.memory import give_back_freed
 from sam_edge_runtimes.session import Array, GraphSession
 from sam_edge_runtimes.split import REVISION, split
 
@@ -28,6 +29,12 @@ def open_held(read: Callable[[], bytes], changing: Collection[str], open_part: O
         InseparableError: if nothing can be had by it.
         EngineError: if the file is damaged, or the engine refuses a part.
     """
+    session = _opened(read, changing, open_part)
+    give_back_freed()  # the file and its parts, where they were read
+    return session
+
+
+def _opened(read: Callable[[], bytes], changing: Collection[str], open_part: Open) -> HeldSession:
     parts = cache(lambda: split(read(), changing))
     first = open_part(f"first-{REVISION}", lambda: parts().first)
     second = open_part(f"second-{REVISION}", lambda: parts().second(first.outputs))

@@ -35,9 +35,9 @@ def planned(
 ) -> Plan:
     """Share out cores: a process for every two, unless told otherwise or memory is short.
 
-    Two threads of an engine share the weights in the processor's cache, two processes do not: on
-    two cores one process was faster than two (``benchmarks/techniques/batch.json``). More than two
-    threads gain less from each.
+    Two threads of an engine take the memory of one, and more than two gain less from each. A small
+    model is faster with a process a core: nano on ONNX Runtime by a third, on two cores
+    (``benchmarks/techniques/batch.json``).
 
     Args:
         cores: that this process may use.

@@ -189,3 +189,13 @@ def test_threads_rest_between_runs(engine):
         time.sleep(0.1)
         idle.append(time.process_time() - before)
     assert min(idle) < 0.01
+
+
+@LINUX
+@pytest.mark.parametrize("engine", ENGINES)
+def test_threads_are_kept_to_no_core(engine):
+    """Two processes that each keep theirs to the first core take turns on it."""
+    encoder = sam_edge.load_model(runtime=engine, threads=2, cache=False).sessions["image_encoder"]
+    encoder.run({"image": np.zeros((1, 3, 384, 384), np.float32)})
+    allowed = {frozenset(os.sched_getaffinity(int(task))) for task in os.listdir("/proc/self/task")}
+    assert allowed == {frozenset(os.sched_getaffinity(0))}
