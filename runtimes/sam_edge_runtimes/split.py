@@ -94,8 +94,9 @@ def _split(model: bytes, changing: Collection[str]) -> Split:
     outputs = _named(model, parts, OUTPUT, VALUE_NAME)
     weights = _named(model, parts, INITIALIZER, TENSOR_NAME)
 
-    # Nodes stand behind those that they need. What depends on no input, or on its shape alone, is
-    # computed in either graph: engines make constants of it.
+    # Nodes stand behind those that they need. What depends on no input, or on a shape alone, is
+    # computed in either graph: with sizes fixed, engines make constants of it, and leave out what
+    # nothing but a shape was asked of.
     changes, stays = set(changing), set(inputs) - {*changing}
     crossing: dict[str, None] = {}
     for node in nodes:

@@ -1,13 +1,16 @@
 """A graph in two: the same answers, and what stays is computed once."""
 
 import hashlib
+from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
 import pytest
 
+from sam_edge.zoo import resolve
 from sam_edge_runtimes import EngineError, open_session
+from sam_edge_runtimes.graph_file import fields
 from sam_edge_runtimes.held import HeldSession, open_held
 from sam_edge_runtimes.session import TensorType
 from sam_edge_runtimes.split import InseparableError, split
@@ -151,6 +154,32 @@ def test_threads_with_photos_of_their_own_never_get_another_ones_answer(opened):
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(answers, range(8)))
     assert found == [{2 * (5 + 2.0 * number + 3)} for number in range(8)]
+
+
+def operators(model):
+    """Count a graph's operators."""
+    ((first, last),) = [(a, b) for number, a, b in fields(model, 0, len(model)) if number == 7]
+    nodes = [(a, b) for number, a, b in fields(model, first, last) if number == 1]
+    return Counter(
+        model[a:b].decode()
+        for node in nodes
+        for number, a, b in fields(model, *node)
+        if number == 4
+    )
+
+
+def test_of_our_decoder_no_work_is_in_both_parts():
+    """But for places' encoding, which engines make a constant of: one product."""
+    whole = (resolve(None) / "prompt_encoder_mask_decoder.onnx").read_bytes()
+    parts = split(whole, {"point_coords", "point_labels"})
+    side = (1, 576, 256)
+    first = operators(parts.first)
+    second = operators(parts.second(defaultdict(lambda: TensorType("float32", side))))
+    work = ("MatMul", "Gemm", "Conv", "Softmax", "LayerNormalization", "Erf", "Exp")
+    both = {name: first[name] + second[name] - operators(whole)[name] for name in work}
+    assert both == dict.fromkeys(work, 0) | {"MatMul": 1}
+    assert first["Conv"] == 3
+    assert first["MatMul"] >= 3  # the first layer's keys, values and queries
 
 
 BRANCH = field(1, "then") + field(6, node("Add", ["a", "b"], "c"))
