@@ -282,16 +282,18 @@ def engines_alone(boxes: Path, count: int, how: dict[str, str]) -> Iterator[Any]
 def run_graphs(boxes: Path, count: int, how: dict[str, str], ends: Any) -> None:  # noqa: ANN401 - a queue
     """Encode and decode what is prepared, with one thread, and tell of each time."""
     model = sam_edge.load_model(None, how["runtime"], 1, compute=how["compute"])
-    name, prompts = next(iter(prompts_by_photo(boxes).items()))
-    pixels = read_image(boxes.parent / "photos" / name)
-    prepared = preprocess(pixels, model.spec)
-    embedding = model.encode_image(pixels)
+    (name, prompts), (other, _) = list(prompts_by_photo(boxes).items())[:2]
+    photos = [read_image(boxes.parent / "photos" / each) for each in (name, other)]
+    prepared = preprocess(photos[0], model.spec)
+    # In turn: of the photo that it decoded last, a model still holds what depends on it alone.
+    embedding, another = (model.encode_image(pixels) for pixels in photos)
     sizes = (embedding.original_size, embedding.input_size)
     sparse = [sparse_prompts(Prompt.of(box=box), *sizes) for box in prompts]
     coords, labels = (np.stack(part) for part in zip(*sparse, strict=True))
     for _ in range(count):
         model.sessions[IMAGE_ENCODER].run({"image": prepared})
         model.decode_tensors(embedding, coords, labels)
+        embedding, another = another, embedding
         ends.put(None)
 
 

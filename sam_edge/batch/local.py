@@ -26,18 +26,15 @@ class Plan:
     threads: int
 
 
-THREADS = 2
-"""Of an engine in each process, unless told otherwise."""
-
-
 def planned(
     cores: int, processes: int | None, threads: int | None, fitting: int | None = None
 ) -> Plan:
-    """Share out cores: a process for every two, unless told otherwise or memory is short.
+    """Share out cores: a process each, unless told otherwise or memory is short.
 
-    Two threads of an engine take the memory of one, and more than two gain less from each. A small
-    model is faster with a process a core: nano on ONNX Runtime by a third, on two cores
-    (``benchmarks/techniques/batch.json``).
+    An engine's second thread gains less than a second process, which also reads the next photo
+    meanwhile: nano is a third faster so on ONNX Runtime and half on OpenVINO, on two cores
+    (``benchmarks/techniques/batch.json``, ``batch-bfloat16.json``). Where not all of them fit, as
+    many as leave no core idle.
 
     Args:
         cores: that this process may use.
@@ -45,15 +42,17 @@ def planned(
         threads: in each, as the user says; None for the cores' share.
         fitting: how many fit into the memory; None if that is not known.
 
-    >>> planned(8, None, None), planned(8, None, None, fitting=2), planned(8, None, 1)
-    (Plan(processes=4, threads=2), Plan(processes=2, threads=4), Plan(processes=8, threads=1))
-    >>> planned(1, None, None), planned(3, None, None), planned(2, 2, None)
+    >>> planned(8, None, None), planned(8, None, None, fitting=5), planned(8, None, 2)
+    (Plan(processes=8, threads=1), Plan(processes=4, threads=2), Plan(processes=4, threads=2))
+    >>> planned(1, None, None), planned(3, None, None, fitting=0), planned(2, 2, None)
     (Plan(processes=1, threads=1), Plan(processes=1, threads=3), Plan(processes=2, threads=1))
     """
-    count = processes or max(1, cores // (threads or THREADS))
-    if processes is None and fitting is not None:
-        count = max(1, min(count, fitting))
-    return Plan(count, threads or max(1, cores // count))
+    most = cores if fitting is None else max(1, min(cores, fitting))
+    if processes is None and threads is not None:
+        processes = max(1, min(cores // threads, most))
+    if processes is None:
+        processes = max(range(1, most + 1), key=lambda count: (count * (cores // count), count))
+    return Plan(processes, threads or max(1, cores // processes))
 
 
 class _Crew:
@@ -141,7 +140,7 @@ def run_local(
     Args:
         jobs: taken one by one, from other threads.
         settings: how photos are done.
-        processes: how many; None for one for two cores, as far as memory allows.
+        processes: how many; None for one a core, as far as memory allows.
         threads: of the engine in each; None for the cores' share.
         limit: in bytes, for the memory of all of them.
         stop: where it is set, no more jobs are taken, and what is under way is finished.

@@ -107,7 +107,7 @@ def add_commands(subparsers: Subparsers) -> None:
         "--processes",
         type=whole_number(1, MOST_PROCESSES),
         metavar="N",
-        help="worker processes (default: one for two cores, as far as memory allows)",
+        help="worker processes (default: one a core, as far as memory allows)",
     )
     where.add_argument(
         "--memory-limit",
