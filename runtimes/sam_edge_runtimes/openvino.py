@@ -49,7 +49,7 @@ def open_graph(
         # Left alone, OpenVINO computes in bf16 or f16 where the CPU can, and masks move.
         "INFERENCE_PRECISION_HINT": HINTS[compute],
         # Left alone, each process keeps its threads to the first cores, whoever else is on them:
-        # two processes took twice the time on two cores, where one alone gains 2 %.
+        # two processes took twice the time on two cores. One alone is no faster by it.
         "ENABLE_CPU_PINNING": False,
         # Left alone, it rounds the inputs of a product to 8 bits where the weights are stored so.
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
