@@ -12,6 +12,10 @@ from sam_edge_runtimes.split import REVISION, split
 
 Tensors: TypeAlias = Mapping[str, Array]
 
+MOST_HELD = 64 << 20
+"""In bytes. A photo of 1024 pixels is 14 MB with its feeds; eight masks to start from in one call,
+each of which is a photo to the decoder, are more, and gone with the next call."""
+
 Open: TypeAlias = Callable[[str, Callable[[], bytes]], GraphSession]
 """Opens a part of a graph by its name, which tells it from every other part of the same graph. The
 other argument makes the part, for who has not kept what was made of it."""
@@ -44,8 +48,6 @@ def _opened(read: Callable[[], bytes], changing: Collection[str], open_part: Ope
 class HeldSession:
     """Two sessions as one, see ``Session``. The last answer of the first of them is held.
 
-    One answer, not many: for a photo of 1024 pixels it is 14 MB, with the feeds it was made for.
-
     Args:
         first: of what stays.
         second: takes what the first one answers beside the graph's own inputs.
@@ -58,13 +60,19 @@ class HeldSession:
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run the second graph, and before it the first if its feeds are others than last."""
         given = {name: feeds[name] for name in self._first.inputs}
-        held = self._held  # once: another thread may put its own there
-        if held is None or not all(_same(held[0][name], given[name]) for name in given):
-            self._held = held = None  # before there are two
-            kept = {name: array.copy() for name, array in given.items()}  # the caller's may change
-            self._held = held = (kept, self._first.run(given))
-        tensors = {**feeds, **held[1]}
+        tensors = {**feeds, **self._answer(given)}
         return self._second.run({name: tensors[name] for name in self._second.inputs})
+
+    def _answer(self, given: Tensors) -> Tensors:
+        held = self._held  # once: another thread may put its own there
+        if held is not None and all(_same(held[0][name], given[name]) for name in given):
+            return held[1]
+        self._held = held = None  # before there are two
+        answer = self._first.run(given)
+        if sum(array.nbytes for array in (*given.values(), *answer.values())) <= MOST_HELD:
+            # Copies, as the caller's may change.
+            self._held = {name: array.copy() for name, array in given.items()}, answer
+        return answer
 
 
 def _same(one: Array, other: Array) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sam_edge.zoo import resolve
-from sam_edge_runtimes import EngineError, open_session
+from sam_edge_runtimes import EngineError, held, open_session
 from sam_edge_runtimes.graph_file import fields
 from sam_edge_runtimes.held import HeldSession, open_held
 from sam_edge_runtimes.session import TensorType
@@ -103,15 +103,15 @@ def test_each_part_takes_what_it_needs_and_no_node_is_in_both(opened):
 
 
 def test_what_stays_is_computed_once_until_it_is_another(opened):
-    held, parts, whole = opened
+    session, parts, whole = opened
 
     def runs(**changed):
         before = parts["first"].runs
         tensors = feeds(**changed)
-        assert np.array_equal(held.run(tensors)["answer"], whole.run(tensors)["answer"])
+        assert np.array_equal(session.run(tensors)["answer"], whole.run(tensors)["answer"])
         return parts["first"].runs - before
 
-    assert held.run(feeds())["answer"].tolist() == ANSWER
+    assert session.run(feeds())["answer"].tolist() == ANSWER
     assert runs() == 0
     assert runs(points=[[7.0, 8.0]]) == 0
     assert runs(points=[[7.0, 8.0], [1.0, 2.0]], photo=[[1.0, 2.0]] * 2) == 1
@@ -122,34 +122,43 @@ def test_what_stays_is_computed_once_until_it_is_another(opened):
 
 
 def test_a_tensor_that_its_owner_changes_in_place_is_another(opened):
-    held, _, whole = opened
+    session, _, whole = opened
     tensors = feeds()
-    held.run(tensors)
+    session.run(tensors)
     tensors["photo"][0, 0] = 9
-    assert held.run(tensors)["answer"].tolist() == whole.run(tensors)["answer"].tolist()
+    assert session.run(tensors)["answer"].tolist() == whole.run(tensors)["answer"].tolist()
 
 
 def test_nan_is_the_same_as_before_and_minus_zero_is_not_zero(opened):
-    held, parts, _ = opened
+    session, parts, _ = opened
     for number, runs in ((np.nan, 1), (np.nan, 1), (0.0, 2), (0.0, 2), (-0.0, 3)):
-        held.run(feeds(photo=[[number, 1.0]]))
+        session.run(feeds(photo=[[number, 1.0]]))
+        assert parts["first"].runs == runs
+
+
+def test_what_is_too_large_is_not_held(opened, monkeypatch):
+    session, parts, whole = opened
+    one, two = feeds(), feeds(photo=[[1.0, 2.0]] * 2, points=[[5.0, 6.0]] * 2)
+    monkeypatch.setattr(held, "MOST_HELD", 24)  # bytes of a photo, a mask and their sum
+    for tensors, runs in ((one, 1), (one, 1), (two, 2), (two, 3), (one, 4), (one, 4)):
+        assert np.array_equal(session.run(tensors)["answer"], whole.run(tensors)["answer"])
         assert parts["first"].runs == runs
 
 
 def test_a_part_that_fails_leaves_nothing_behind(opened):
-    held, _, _ = opened
-    held.run(feeds())
+    session, _, _ = opened
+    session.run(feeds())
     with pytest.raises(EngineError):
-        held.run(feeds(photo=[[[1.0, 2.0, 3.0]]]))
-    assert held.run(feeds())["answer"].tolist() == ANSWER
+        session.run(feeds(photo=[[[1.0, 2.0, 3.0]]]))
+    assert session.run(feeds())["answer"].tolist() == ANSWER
 
 
 def test_threads_with_photos_of_their_own_never_get_another_ones_answer(opened):
-    held, _, _ = opened
+    session, _, _ = opened
 
     def answers(number):
         tensors = feeds(photo=[[number, number]])
-        return {float(held.run(tensors)["answer"][0, 0]) for _ in range(300)}
+        return {float(session.run(tensors)["answer"][0, 0]) for _ in range(300)}
 
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(answers, range(8)))
