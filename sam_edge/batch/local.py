@@ -32,7 +32,7 @@ def planned(
     """Share out cores: a process each, unless told otherwise or memory is short.
 
     An engine's second thread gains less than a second process, which also reads the next photo
-    meanwhile: nano is a third faster so on ONNX Runtime and half on OpenVINO, on two cores
+    meanwhile: nano is a third faster so on ONNX Runtime and 45 % on OpenVINO, on two cores
     (``benchmarks/techniques/batch.json``, ``batch-bfloat16.json``). Where not all of them fit, as
     many as leave no core idle.
 
