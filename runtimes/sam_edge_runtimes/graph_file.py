@@ -98,16 +98,7 @@ def _locations(data: mmap) -> Iterator[str]:
 
 
 def fields(data: mmap | bytes, at: int, stop: int) -> Iterator[tuple[int, int, int]]:
-    """Yield number, start and end of each field of a message that has a length; skip the others.
-
-    Args:
-        data: protocol buffers.
-        at: where the message begins.
-        stop: where it ends.
-
-    Raises:
-        ValueError: if it is damaged.
-    """
+    """Yield number, start and end of each field that has a length; see ``spans``."""
     for number, kind, _, first, last in spans(data, at, stop):
         if kind == BYTES:
             yield number, first, last

@@ -77,7 +77,7 @@ def split(model: bytes, changing: Collection[str]) -> Split:
     """
     try:
         return _split(model, changing)
-    except ValueError as error:
+    except (ValueError, IndexError) as error:  # an IndexError: a node without an operator
         raise EngineError(f"this is no ONNX graph: {error}") from error
 
 

@@ -226,6 +226,12 @@ def test_a_file_that_was_cut_off_is_one_line(size):
         split(GRAPH[:size], {"points"}).second({"stays": TensorType("float32", (None, 2))})
 
 
+def test_a_node_without_an_operator_is_one_line():
+    nameless = field(1, field(1, "photo") + field(2, "stays"))
+    with pytest.raises(EngineError, match="no ONNX graph"):
+        split(model(nameless, node("Add", ["stays", "points"], "answer")), {"points"})
+
+
 def test_a_type_that_no_graph_of_ours_has_is_refused():
     with pytest.raises(EngineError, match="float64"):
         split(GRAPH, {"points"}).second({"stays": TensorType("float64", (1,))})
