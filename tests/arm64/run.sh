@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # The wheel on 64-bit Arm, emulated: nano's masks beside this processor's, and tests of what may differ.
 #
-#   sudo tests/arm64/run.sh [CPU [TEST...]]     CPU as `qemu-aarch64 -cpu help` lists them
+#   sudo tests/arm64/run.sh [CPU [TEST...]]     files or folders; CPU as `qemu-aarch64 -cpu help` lists them
 #   sudo tests/arm64/run.sh CPU all             all that `make test-wheel` runs, but for left_out.txt
+#
+# Files are tested a core each, as emulation is slow, and what each said is in build/arm64/tests.
 #
 # Debian's arm64 Python in a root of its own, under qemu-user; wheels are fetched and unpacked by the Python
 # of here (PYTHON), as an emulated pip takes ten minutes, and NUMPY may name a version of numpy. Needs root,
@@ -15,18 +17,12 @@ shift || true
 python=${PYTHON:-.venv/bin/python}
 release=${RELEASE:-trixie} version=${VERSION:-3.13}
 work=$PWD/build/arm64 root=$PWD/build/arm64/root
-# Each piece is a process of pytest's own: one that hangs or dies takes no other with it.
-quick="tests/runtimes/test_formats.py tests/runtimes/test_sessions.py tests/runtimes/test_machine.py \
-    tests/sam_edge/masks/test_by_definition.py tests/sam_edge/masks/test_rle.py \
-    tests/sam_edge/masks/test_polygons.py tests/sam_edge/test_prompts.py \
-    tests/sam_edge/test_image.py tests/sam_edge/test_nano.py"
+quick=(tests/runtimes/test_{formats,sessions,machine}.py tests/sam_edge/test_{prompts,image,nano}.py
+    tests/sam_edge/masks/test_{by_definition,rle,polygons}.py)
 case "$*" in
-"") pieces=("$quick") ;;
-all)
-    mapfile -t folders < <(dirname tests/sam_edge/*/test_*.py | sort -u)
-    pieces=(tests/runtimes "$(echo tests/sam_edge/test_*.py)" "${folders[@]}" tests/architecture tests/fuzz)
-    ;;
-*) pieces=("$*") ;;
+"") tests=("${quick[@]}") ;;
+all) tests=(tests/runtimes tests/sam_edge tests/architecture tests/fuzz) ;;
+*) tests=("$@") ;;
 esac
 mapfile -t left_out < <(sed -n 's/^tests/--deselect=&/p' tests/arm64/left_out.txt)
 mkdir -p "$work"
@@ -72,16 +68,25 @@ arm64 python3 -P tests/arm64/products.py
 arm64 python3 -P tests/arm64/masks.py write /tmp/there.npz
 "$python" tests/arm64/masks.py compare "$work/here.npz" "$root/tmp/there.npz"
 
-# Hypothesis's own profile for machines of unknown speed has no deadline for an example.
-log=$work/tests.log failed=0
-: > "$log"
-for piece in "${pieces[@]}"; do
+# Each file is a process of pytest's own: one that hangs or dies takes no other with it. Hypothesis's own
+# profile for machines of unknown speed has no deadline for an example. pytest ends with 5 where it was
+# left without a test.
+logs=$work/tests
+rm -rf "$logs" && mkdir "$logs"
+one() {
+    local file=$1 log code=0
+    log=$logs/$(basename "$file" .py)-$(dirname "$file" | tr / -).log
     # shellcheck disable=SC2086
     arm64 python3 -P -m pytest -p no:cacheprovider -q -m "not slow" --hypothesis-profile=ci --timeout=1800 \
-        -o faulthandler_timeout=2400 -o faulthandler_exit_on_timeout=true "${left_out[@]}" $piece 2>&1 |
-        tee -a "$log" || failed=1
-done
-grep -E '^(FAILED|ERROR)' "$log" || true
-grep -E ' in [0-9.]+s' "$log" | grep -oE '[0-9]+ (passed|failed|skipped|deselected|errors?)' |
+        -o faulthandler_timeout=2400 -o faulthandler_exit_on_timeout=true $left_out "$file" > "$log" 2>&1 || code=$?
+    echo "$file: $(tail -n 1 "$log")"
+    [ $code = 0 ] || [ $code = 5 ]
+}
+export -f arm64 one
+export cpu root logs left_out="${left_out[*]}"
+failed=0
+find "${tests[@]}" -name 'test_*.py' | sort | xargs -P "$(nproc)" -I FILE bash -c 'one FILE' || failed=1
+cat "$logs"/*.log | grep -E '^(FAILED|ERROR)' || true
+cat "$logs"/*.log | grep -E ' in [0-9.]+s' | grep -oE '[0-9]+ (passed|failed|skipped|deselected|errors?)' |
     awk -v cpu="$cpu" '{ sum[$2] += $1 } END { for (what in sum) printf "%d %s, ", sum[what], what; print cpu }'
 exit $failed
