@@ -77,8 +77,8 @@ one() {
     local file=$1 log code=0
     log=$logs/$(basename "$file" .py)-$(dirname "$file" | tr / -).log
     # shellcheck disable=SC2086
-    arm64 python3 -P -m pytest -p no:cacheprovider -q -m "not slow" --hypothesis-profile=ci --timeout=1800 \
-        -o faulthandler_timeout=2400 -o faulthandler_exit_on_timeout=true $left_out "$file" > "$log" 2>&1 || code=$?
+    arm64 python3 -P -m pytest -p no:cacheprovider -q -m "not slow" --hypothesis-profile=ci --timeout=7200 \
+        -o faulthandler_timeout=9000 -o faulthandler_exit_on_timeout=true $left_out "$file" > "$log" 2>&1 || code=$?
     echo "$file: $(tail -n 1 "$log")"
     [ $code = 0 ] || [ $code = 5 ]
 }
