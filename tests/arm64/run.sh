@@ -17,14 +17,15 @@ shift || true
 python=${PYTHON:-.venv/bin/python}
 release=${RELEASE:-trixie} version=${VERSION:-3.13}
 work=$PWD/build/arm64 root=$PWD/build/arm64/root
-quick=(tests/runtimes/test_{formats,sessions,machine}.py tests/sam_edge/test_{prompts,image,nano}.py
-    tests/sam_edge/masks/test_{by_definition,rle,polygons}.py)
 case "$*" in
-"") tests=("${quick[@]}") ;;
+"")
+    tests=(tests/runtimes/test_{formats,sessions,machine}.py tests/sam_edge/test_{prompts,image,nano}.py
+        tests/sam_edge/masks/test_{by_definition,rle,polygons}.py)
+    ;;
 all) tests=(tests/runtimes tests/sam_edge tests/architecture tests/fuzz) ;;
 *) tests=("$@") ;;
 esac
-mapfile -t left_out < <(sed -n 's/^tests/--deselect=&/p' tests/arm64/left_out.txt)
+left_out=$(sed -n 's/^tests/--deselect=&/p' tests/arm64/left_out.txt)
 mkdir -p "$work"
 
 # Emulators of Debian and Ubuntu are registered when they are installed, where a systemd does it.
@@ -74,8 +75,7 @@ arm64 python3 -P tests/arm64/masks.py write /tmp/there.npz
 logs=$work/tests
 rm -rf "$logs" && mkdir "$logs"
 one() {
-    local file=$1 log code=0
-    log=$logs/$(basename "$file" .py)-$(dirname "$file" | tr / -).log
+    local file=$1 log=$logs/${1//\//-}.log code=0
     # shellcheck disable=SC2086
     arm64 python3 -P -m pytest -p no:cacheprovider -q -m "not slow" --hypothesis-profile=ci --timeout=7200 \
         -o faulthandler_timeout=9000 -o faulthandler_exit_on_timeout=true $left_out "$file" > "$log" 2>&1 || code=$?
@@ -83,10 +83,10 @@ one() {
     [ $code = 0 ] || [ $code = 5 ]
 }
 export -f arm64 one
-export cpu root logs left_out="${left_out[*]}"
+export cpu root logs left_out
 failed=0
 find "${tests[@]}" -name 'test_*.py' | sort | xargs -P "$(nproc)" -I FILE bash -c 'one FILE' || failed=1
-cat "$logs"/*.log | grep -E '^(FAILED|ERROR)' || true
-cat "$logs"/*.log | grep -E ' in [0-9.]+s' | grep -oE '[0-9]+ (passed|failed|skipped|deselected|errors?)' |
+grep -hE '^(FAILED|ERROR)' "$logs"/*.log || true
+grep -hE ' in [0-9.]+s' "$logs"/*.log | grep -oE '[0-9]+ (passed|failed|skipped|deselected|errors?)' |
     awk -v cpu="$cpu" '{ sum[$2] += $1 } END { for (what in sum) printf "%d %s, ", sum[what], what; print cpu }'
 exit $failed
