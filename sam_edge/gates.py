@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +29,8 @@ from sam_edge_runtimes import (
     formats_of,
     open_session,
 )
+
+logger = logging.getLogger("sam_edge")
 
 ROUNDS = 5
 
@@ -143,16 +146,23 @@ def in_each_format(
         measured: measures the bundle on an engine, in formats.
         missed: says what a measurement misses of the gate for fewer bits.
         progress: told what is being done.
+
+    Returns:
+        An entry a format and engine; what an engine refuses is left out, with a line in the log.
     """
     results = []
     for engine in engines:
         for name in formats_of(engine)[1:]:
             progress(f"opening {engine} in {name}")
-            for roles in tries:
-                formats = {role: name if role in roles else FLOAT32 for role in tries[0]}
-                result = measured(engine, Compute(formats, "to be measured"))
-                if not missed(result):
-                    break
+            try:
+                for roles in tries:
+                    formats = {role: name if role in roles else FLOAT32 for role in tries[0]}
+                    result = measured(engine, Compute(formats, "to be measured"))
+                    if not missed(result):
+                        break
+            except EngineError as error:  # not for this graph
+                logger.warning("%s in %s is left out: %s", engine, name, error)
+                continue
             results.append(result)
     return results
 

@@ -15,11 +15,15 @@ from numpy.typing import NDArray
 
 from sam_edge_runtimes.compiled import drop, entry_of, is_whole, keep
 from sam_edge_runtimes.errors import EngineError, RunStoppedError
+from sam_edge_runtimes.formats import FLOAT32
 from sam_edge_runtimes.memory import give_back_freed
 from sam_edge_runtimes.session import Array, TensorType
 from sam_edge_runtimes.stopping import current_stop
 
 HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+
+PRODUCTS = ("FullyConnected", "MatMul", "Convolution")
+"""What OpenVINO calls the layers that do most of the work."""
 
 BLOB, NAMES = "model.blob", "outputs.json"
 
@@ -42,7 +46,8 @@ def open_graph(
     change nothing.
 
     Raises:
-        EngineError: if OpenVINO refuses the graph, or computes in another format.
+        EngineError: if OpenVINO refuses the graph, or would compute in another format or by loops
+            that no processor is quick at.
     """
     config: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
@@ -85,11 +90,29 @@ def open_graph(
     computed_in = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
     if computed_in != HINTS[compute]:
         raise EngineError(f"openvino would compute {path} in {computed_in} here, not in {compute}")
+    if compute != FLOAT32 and (slow := _without_a_kernel(compiled)):
+        raise EngineError(
+            f"openvino has no fast {compute} kernel on this CPU for {slow} of the products of "
+            f"{path}: an answer would take hours; choose another number format"
+        )
     del model  # its weights, before they are written from the compiled one
     give_back_freed()  # and before the first run needs memory
     if entry is not None:
         keep(entry, lambda folder: _export(compiled, outputs, folder))
     return OpenVinoSession(compiled, path, outputs)
+
+
+def _without_a_kernel(compiled: ov.CompiledModel) -> int:
+    """Count products that would run on the library's reference loops, a thousandth as fast.
+
+    OpenVINO 2026.4 has nothing else for 8-bit products whose sums go on in float16.
+    """
+    kinds = []
+    for node in compiled.get_runtime_model().get_ordered_ops():
+        about = node.get_rt_info()
+        if about["layerType"].astype(str) in PRODUCTS:
+            kinds.append(about["primitiveType"].astype(str))
+    return sum(kind.startswith("ref") for kind in kinds)
 
 
 def _import(core: ov.Core, entry: Path, path: Path, config: dict[str, Any]) -> OpenVinoSession:

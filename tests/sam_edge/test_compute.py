@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import sam_edge
+from sam_edge import gates
 from sam_edge.bundle import read_spec
 from sam_edge.compute import Compute, settle
 from sam_edge.engine_choice import remember_seconds
@@ -146,3 +147,19 @@ def test_a_model_says_its_format_and_a_copy_has_the_same(caplog, monkeypatch):
     )
     assert np.array_equal(ours, theirs)
     assert not np.array_equal(ours, exact)
+
+
+def test_a_format_that_an_engine_refuses_of_a_graph_is_left_out_of_what_is_measured(
+    monkeypatch, caplog
+):
+    features = ["AVX512", "AMX-BF16", "AVX512-FP16"]
+    monkeypatch.setattr(formats, "features_here", lambda: features)
+
+    def measured(engine, compute):
+        if "float16" in compute.formats.values():
+            raise EngineError("no kernel for it")
+        return compute.formats
+
+    found = gates.in_each_format([ROLES], ["openvino"], measured, lambda _: [], lambda _: None)
+    assert found == [dict.fromkeys(ROLES, "bfloat16")]
+    assert "openvino in float16 is left out: no kernel for it" in caplog.text

@@ -16,7 +16,7 @@ from sam_edge_export.quantize import gate
 from sam_edge_export.quantize.encoder import fewest_floats, sensitive_first, source
 from sam_edge_export.quantize.gate import Int8
 from sam_edge_export.quantize.recipes import RECIPES
-from sam_edge_runtimes import ENGINES
+from sam_edge_runtimes import ENGINES, formats_of, open_session
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +72,39 @@ def test_masks_are_the_same_on_every_run_and_thread_count(bundle, engine):
         )
         masks[threads] = np.stack([model.decode(first, [point]).masks for point in points])
     assert (masks[1] == masks[2]).mean() >= 0.9999
+
+
+@pytest.mark.skipif("float16" not in formats_of("openvino"), reason="no AVX512-FP16 here")
+def test_a_format_that_8_bit_products_would_take_hours_in_is_refused(tmp_path):
+    graph = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["" : 17]>
+        eight (float[1, 64, 64] x) => (float[1, 64, 64] y)
+        <float scale = {0.02}, uint8 middle = {128}, int8 zero = {0}, int64[2] shape = {64, 64}>
+        {
+            rounded = QuantizeLinear (x, scale, middle)
+            x_8 = DequantizeLinear (rounded, scale, middle)
+            weights = ConstantOfShape <value = int8[1] {3}> (shape)
+            w_8 = DequantizeLinear (weights, scale, zero)
+            z = MatMul (x_8, w_8)
+            y = Erf (z)
+        }""")
+    path = tmp_path / "eight.onnx"
+    onnx.save(graph, path)
+    open_session("openvino", path, compute="bfloat16")
+    with pytest.raises(EngineError, match="no fast float16 kernel on this CPU for 1 of the"):
+        open_session("openvino", path, compute="float16")
+
+
+def traced_source(checkpoint, work):
+    """What int8 encoders are made from."""
+    from sam_edge_export import trace
+    from sam_edge_export.load import load_checkpoint
+    from sam_edge_export.manifest import blank
+    from sam_edge_export.quantize.calibrate import dead_leaves
+
+    sam, _ = load_checkpoint(checkpoint, "auto", 256)
+    spec = blank(sam, checkpoint, "int8", "native")
+    graph = trace.traced(trace.encoder(sam), work)
+    return source(graph, spec, [dead_leaves(0)], "a scene", "here", work, progress=lambda _: None)
 
 
 def test_a_cpu_that_saturates_is_refused_8_bit_weights_and_takes_7(
@@ -152,19 +185,11 @@ def test_weights_stored_in_8_bits_are_smaller_than_half_and_run_anywhere(nano_ch
 
 
 def test_the_most_sensitive_products_are_found_and_stay_float(nano_checkpoint, tmp_path):
-    from sam_edge_export import trace
-    from sam_edge_export.load import load_checkpoint
-    from sam_edge_export.manifest import blank
-    from sam_edge_export.quantize.calibrate import dead_leaves
     from sam_edge_export.quantize.recipes import candidates
 
-    sam, _ = load_checkpoint(nano_checkpoint, "auto", 256)
-    spec = blank(sam, nano_checkpoint, "int8", "native")
     recipe = next(r for r in RECIPES if r.engine == "openvino" and r.name == "convolutions")
-    graph = trace.traced(trace.encoder(sam), tmp_path)
-    made_from = source(
-        graph, spec, [dead_leaves(0)], "a scene", "here", tmp_path, progress=lambda _: None
-    )
+    made_from = traced_source(nano_checkpoint, tmp_path)
+    graph = made_from.graph
     spoiled = candidates(graph, recipe)[-1]
     low, high = made_from.ranges[spoiled.source]
     made_from.ranges[spoiled.source] = (0.02 * low, 0.02 * high)

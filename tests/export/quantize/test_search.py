@@ -63,12 +63,12 @@ def test_a_search_measures_every_recipe_of_an_engine(
     report = json.loads((tmp_path / "report" / "recipes.json").read_text())
     names = [entry["recipe"] for entry in report["rows"]]
     assert list(dict.fromkeys(names))[:3] == ["fp32", "fp16", "int8-weights"]
-    formats = {entry["compute"] for entry in report["rows"]}
-    assert formats == {*formats_of("openvino")}
-    assert len(names) == len({*names}) * len(formats)
-    assert {*names[3 * len(formats) :]} == {
-        recipe.name for recipe in RECIPES if recipe.engine == "openvino"
-    }
+    recipes = {recipe.name for recipe in RECIPES if recipe.engine == "openvino"}
+    assert {*names} == {"fp32", "fp16", "int8-weights"} | recipes
+    for name in {*names}:
+        left_out = {*formats_of("openvino")}
+        left_out -= {entry["compute"] for entry in report["rows"] if entry["recipe"] == name}
+        assert not left_out or (name in recipes and left_out == {"float16"})  # no kernel for it
     assert all(name in printed for name in names)
     by_name = {e["recipe"]: e for e in report["rows"] if e["compute"] == "float32"}
     assert by_name["fp32"]["mask_iou_mean"] > 0.999
