@@ -13,12 +13,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import inf
 from typing import Literal, Protocol, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sam_edge.ahead import answers
 from sam_edge.embedding import ImageEmbedding
 from sam_edge.errors import SamEdgeError
 from sam_edge.image import ImageLike, RgbImage, read_image, to_encoder_frame
@@ -38,6 +40,7 @@ from sam_edge.segmenter import MEMORY_LIMIT
 from sam_edge.spec import ModelSpec
 from sam_edge.text import shown
 from sam_edge_runtimes import Float32
+from sam_edge_runtimes.threads import cores_here
 
 OutputMode = Literal["binary_mask", "uncompressed_rle", "coco_rle"]
 OUTPUT_MODES: tuple[OutputMode, ...] = ("binary_mask", "uncompressed_rle", "coco_rle")
@@ -120,6 +123,23 @@ class _Candidate:
     stability_score: np.float32
     point: tuple[float, float]
     crop: CropBox
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Decoded:
+    """What the decoder says of points of a crop.
+
+    Attributes:
+        points: shape ``(B, 2)``, x and y in the crop's pixels.
+        passed: how many points of the grid are done with then, with those that are covered.
+        low_res: logits, shape ``(B, K, s, s)``.
+        scores: predicted IoUs, shape ``(B, K)``.
+    """
+
+    points: NDArray[np.float64]
+    passed: int
+    low_res: Float32
+    scores: Float32
 
 
 @dataclass(slots=True)
@@ -308,17 +328,28 @@ class SamAutomaticMaskGenerator:
         points = grid * (x1 - x0, y1 - y0)
         covered = np.zeros(len(points), np.bool_)
         found: list[_Candidate] = []
-        for waiting in self._levels(len(points)):
-            while len(waiting):
-                work.stop_if_cancelled()
-                fresh = waiting[~covered[waiting]]
-                batch = fresh[: self.points_per_batch]
-                for candidate, window in self._batch(embedding, points[batch], crop, size):
-                    found.append(candidate)
-                    if self.coarse_first and area(candidate.rle) <= _settled_area(crop):
-                        covered |= window.covers(points)
-                work.advance(len(waiting) - len(fresh) + len(batch))
-                waiting = fresh[len(batch) :]
+
+        def calls() -> Iterator[Callable[[], _Decoded]]:
+            for waiting in self._levels(len(points)):
+                while len(waiting):
+                    work.stop_if_cancelled()
+                    fresh = waiting[~covered[waiting]]
+                    batch, rest = np.split(fresh, [self.points_per_batch])
+                    passed = len(waiting) - len(rest)
+                    if len(batch):
+                        yield partial(self._decode, embedding, points[batch], passed)
+                    else:
+                        work.advance(passed)
+                    waiting = rest
+
+        # Coarse first, which points come next depends on the masks that were found.
+        ahead = not self.coarse_first and cores_here() > 1
+        for decoded in answers(calls(), ahead=ahead):
+            for candidate, window in self._masks(embedding, decoded, crop, size):
+                found.append(candidate)
+                if self.coarse_first and area(candidate.rle) <= _settled_area(crop):
+                    covered |= window.covers(points)
+            work.advance(decoded.passed)
         scores = np.array([candidate.predicted_iou for candidate in found], np.float32)
         return _suppress(found, scores, self.box_nms_thresh)
 
@@ -337,29 +368,28 @@ class SamAutomaticMaskGenerator:
             levels.append(np.flatnonzero(level))
         return [*levels, np.flatnonzero(~seen)]
 
-    def _batch(
-        self,
-        embedding: ImageEmbedding,
-        points: NDArray[np.float64],
-        crop: CropBox,
-        size: tuple[int, int],
-    ) -> Iterator[tuple[_Candidate, Window]]:
-        """Decode points of a crop and yield the masks that pass every filter but suppression.
-
-        Args:
-            embedding: the crop's.
-            points: shape ``(B, 2)``, x and y in the crop's pixels.
-            crop: where it lies in the photo.
-            size: ``(H, W)`` of the photo.
-        """
-        if not len(points):
-            return
+    def _decode(
+        self, embedding: ImageEmbedding, points: NDArray[np.float64], passed: int
+    ) -> _Decoded:
         coords = np.zeros((len(points), 2, 2), np.float32)
         coords[:, 0] = to_encoder_frame(points, embedding.original_size, embedding.input_size)
         # A padding point follows: SAM was trained that way where there is no box.
         labels = np.full((len(points), 2), PointLabel.FOREGROUND, np.float32)
         labels[:, 1] = PointLabel.PADDING
-        low_res, scores = self.model.decode_tensors(embedding, coords, labels)
+        return _Decoded(points, passed, *self.model.decode_tensors(embedding, coords, labels))
+
+    def _masks(
+        self, embedding: ImageEmbedding, decoded: _Decoded, crop: CropBox, size: tuple[int, int]
+    ) -> Iterator[tuple[_Candidate, Window]]:
+        """Yield the masks that pass every filter but suppression.
+
+        Args:
+            embedding: the crop's.
+            decoded: what the decoder says of some of its points.
+            crop: where it lies in the photo.
+            size: ``(H, W)`` of the photo.
+        """
+        scores = decoded.scores
         candidates = np.array(self.model.spec.masks.candidates)
         prompt, output = np.nonzero(
             scores[:, candidates] > self.pred_iou_thresh
@@ -371,7 +401,7 @@ class SamAutomaticMaskGenerator:
         left, top = crop[:2]
         seen = 0
         for tiles in tiled(
-            low_res[prompt, candidates[output]],
+            decoded.low_res[prompt, candidates[output]],
             input_size=embedding.input_size,
             image_size=embedding.image_size,
             original_size=embedding.original_size,
@@ -391,7 +421,7 @@ class SamAutomaticMaskGenerator:
                 rle = encode_window(
                     window.pixels, top=window.top + top, left=window.left + left, size=size
                 )
-                x, y = (points[prompt[number]] + (left, top)).tolist()
+                x, y = (decoded.points[prompt[number]] + (left, top)).tolist()
                 yield (
                     _Candidate(rle, box, predicted_iou[number], score, (x, y), crop),
                     window,
