@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -190,15 +191,16 @@ class _Runner:
                 if result.status == "done":
                     self._cold_start(result, request)
         except UnavailableError as error:
-            result.status, result.reason = "missing", str(error)[:MAX_TEXT]
+            result.status, result.reason = "missing", str(error)
         except BenchmarkError as error:
-            result.status, result.reason = "failed", str(error)[:MAX_TEXT]
+            result.status, result.reason = "failed", str(error)
         except KeyboardInterrupt:
             result.status, result.reason = "interrupted", "stopped by the user"
             raise
         finally:
             result.load_after = load_average()
         if result.status != "done":
+            result.reason = without_folders(result.reason)[:MAX_TEXT]
             self.progress(f"  {result.status}: {result.reason}")
         return result
 
@@ -216,9 +218,9 @@ class _Runner:
         elif "missing" in answer:
             result.status = "missing"
             said = [answer["missing"], answer["detail"]]
-            result.reason = ": ".join(dict.fromkeys(said))[:MAX_TEXT]
+            result.reason = ": ".join(dict.fromkeys(said))
         elif "failed" in answer:
-            result.status, result.reason = "failed", answer["failed"][:MAX_TEXT]
+            result.status, result.reason = "failed", answer["failed"]
 
     def _cold_start(self, result: Result, request: Request) -> None:
         """Add one sample of a fresh process to import, load and first run."""
@@ -320,3 +322,14 @@ def mask_ious(reference: NDArray[np.uint8], masks: NDArray[np.uint8]) -> list[fl
     either = np.bitwise_count(reference | masks).sum(axis=-1, dtype=np.int64)
     ious = np.divide(both, either, out=np.ones(both.shape), where=either > 0)
     return [round(float(value), 6) for value in ious.ravel()]
+
+
+def without_folders(text: str) -> str:
+    """Leave of the paths in an error their last part: a record is for others to read.
+
+    >>> without_folders("openvino cannot open /home/me/my model/encoder.onnx: bad")
+    'openvino cannot open encoder.onnx: bad'
+    >>> without_folders(r"no C:\\Users\\me\\encoder.onnx; see https://example.org/a/b")
+    'no encoder.onnx; see https://example.org/a/b'
+    """
+    return re.sub(r"(?<![\w/:])(?:[A-Za-z]:)?[/\\](?:[^/\\:\n]*[/\\])+", "", text)
