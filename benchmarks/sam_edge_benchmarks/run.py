@@ -325,11 +325,11 @@ def mask_ious(reference: NDArray[np.uint8], masks: NDArray[np.uint8]) -> list[fl
 
 
 def without_folders(text: str) -> str:
-    """Leave of the paths in an error their last part: a record is for others to read.
+    r"""Leave of the paths in an error their last part: a record is for others to read.
 
     >>> without_folders("openvino cannot open /home/me/my model/encoder.onnx: bad")
     'openvino cannot open encoder.onnx: bad'
-    >>> without_folders(r"no C:\\Users\\me\\encoder.onnx; see https://example.org/a/b")
+    >>> without_folders(r"no C:\Users\me\encoder.onnx; see https://example.org/a/b")
     'no encoder.onnx; see https://example.org/a/b'
     """
     return re.sub(r"(?<![\w/:])(?:[A-Za-z]:)?[/\\](?:[^/\\:\n]*[/\\])+", "", text)
