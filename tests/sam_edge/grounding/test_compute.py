@@ -128,7 +128,14 @@ def test_who_asks_gets_it_and_a_copy_computes_alike(caplog):
     assert 0 < np.abs(ours - exact).max() < 0.1
 
 
+@pytest.fixture
+def bfloat16_alone(monkeypatch):
+    """A CPU whose only reduced format is bfloat16, of those that have it."""
+    monkeypatch.setattr(formats, "features_here", lambda: ["AVX512", "AVX512-BF16"])
+
+
 @needs_bfloat16
+@pytest.mark.usefixtures("bfloat16_alone")
 def test_verify_measures_boxes_and_speed_without_torch_so_that_auto_can_choose(
     bundle, photos, capsys
 ):
@@ -149,6 +156,7 @@ def test_verify_measures_boxes_and_speed_without_torch_so_that_auto_can_choose(
 
 
 @needs_bfloat16
+@pytest.mark.usefixtures("bfloat16_alone")
 def test_every_engine_is_timed_in_float32_so_that_auto_compares_what_can_be_compared(
     bundle, photos
 ):
