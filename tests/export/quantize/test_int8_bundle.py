@@ -94,19 +94,6 @@ def test_a_format_that_8_bit_products_would_take_hours_in_is_refused(tmp_path):
         open_session("openvino", path, compute="float16")
 
 
-def traced_source(checkpoint, work):
-    """What int8 encoders are made from."""
-    from sam_edge_export import trace
-    from sam_edge_export.load import load_checkpoint
-    from sam_edge_export.manifest import blank
-    from sam_edge_export.quantize.calibrate import dead_leaves
-
-    sam, _ = load_checkpoint(checkpoint, "auto", 256)
-    spec = blank(sam, checkpoint, "int8", "native")
-    graph = trace.traced(trace.encoder(sam), work)
-    return source(graph, spec, [dead_leaves(0)], "a scene", "here", work, progress=lambda _: None)
-
-
 def test_a_cpu_that_saturates_is_refused_8_bit_weights_and_takes_7(
     bundle, nano_checkpoint, tmp_path, monkeypatch, capsys
 ):
@@ -185,11 +172,19 @@ def test_weights_stored_in_8_bits_are_smaller_than_half_and_run_anywhere(nano_ch
 
 
 def test_the_most_sensitive_products_are_found_and_stay_float(nano_checkpoint, tmp_path):
+    from sam_edge_export import trace
+    from sam_edge_export.load import load_checkpoint
+    from sam_edge_export.manifest import blank
+    from sam_edge_export.quantize.calibrate import dead_leaves
     from sam_edge_export.quantize.recipes import candidates
 
+    sam, _ = load_checkpoint(nano_checkpoint, "auto", 256)
+    spec = blank(sam, nano_checkpoint, "int8", "native")
     recipe = next(r for r in RECIPES if r.engine == "openvino" and r.name == "convolutions")
-    made_from = traced_source(nano_checkpoint, tmp_path)
-    graph = made_from.graph
+    graph = trace.traced(trace.encoder(sam), tmp_path)
+    made_from = source(
+        graph, spec, [dead_leaves(0)], "a scene", "here", tmp_path, progress=lambda _: None
+    )
     spoiled = candidates(graph, recipe)[-1]
     low, high = made_from.ranges[spoiled.source]
     made_from.ranges[spoiled.source] = (0.02 * low, 0.02 * high)
