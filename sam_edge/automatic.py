@@ -342,9 +342,8 @@ class SamAutomaticMaskGenerator:
                         work.advance(passed)
                     waiting = rest
 
-        # Coarse first, which points come next depends on the masks that were found; and who may
-        # cancel waits for no call that was not needed any more.
-        ahead = not self.coarse_first and work.cancelled is None and cores_here() > 1
+        # Coarse first, which points come next depends on the masks that were found.
+        ahead = not self.coarse_first and cores_here() > 1
         for decoded in answers(calls(), ahead=ahead):
             for candidate, window in self._masks(embedding, decoded, crop, size):
                 found.append(candidate)

