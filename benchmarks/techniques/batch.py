@@ -1,8 +1,8 @@
 """Measure ``sam-edge batch``: a thousand photos killed twice, and how fast photos are done.
 
     python benchmarks/techniques/batch.py   # quiet: some eight minutes; writes batch.json
-    python benchmarks/techniques/batch.py --runtime openvino --compute bfloat16 --photos 0 \
-        -o benchmarks/techniques/batch-bfloat16.json
+    python benchmarks/techniques/batch.py --runtime openvino --compute bfloat16 \
+        -o benchmarks/techniques/batch-amx-bfloat16.json  # on a processor that has AMX
 
 The photos are drawn: 640 x 480 JPEG, two boxes each in a CSV, ten of a thousand cut off. The model
 is the one in the box.
@@ -16,7 +16,7 @@ without ``batch``: ``encode_image``, ``decode`` for each box, run lengths, one J
 one process with an engine thread a core. ``engines alone`` runs the two graphs on inputs that are
 there already, in a process a core: no batch can be faster. Rates, and the time of processors that
 the script and all of its processes used, are of the photos after the first fifth, when every
-process is open: Ray's takes seconds.
+process is open: Ray's takes seconds. Ratios are medians of those within a turn.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--photos", type=int, default=1000, help="of the killed run; 0: none")
     parser.add_argument("--bad", type=int, default=10, help="of them, cut off")
-    parser.add_argument("--speed-photos", type=int, default=500, help="of each timed run")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--speed-photos", type=int, default=400, help="of each timed run")
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--no-ray", action="store_true")
     parser.add_argument("--runtime", default="onnxruntime", help="of the timed runs")
     parser.add_argument("--compute", default="float32", help="likewise")
@@ -239,15 +239,21 @@ def timed(
         }
         for key in ("photos_per_s", "core_ms_per_photo")
     )
+
+    def in_turn(name: str, other: str) -> float:
+        """Compare what ran one after the other: machines' speeds drift."""
+        pairs = zip(times[name], times[other], strict=True)
+        return statistics.median(a["photos_per_s"] / b["photos_per_s"] for a, b in pairs)
+
     return {
         **how,
         "photos": count,
         "samples": times,
         "photos_per_s": rates,
         "core_ms_per_photo": used_ms,
-        "processes_to_loop": rates[many] / rates[loop_name],
-        "engines_alone_to_loop": rates[alone] / rates[loop_name],
-        "ray_to_processes": rates[of_ray] / rates[many] if with_ray else None,
+        "processes_to_loop": in_turn(many, loop_name),
+        "engines_alone_to_loop": in_turn(alone, loop_name),
+        "ray_to_processes": in_turn(of_ray, many) if with_ray else None,
     }
 
 

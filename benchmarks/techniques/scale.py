@@ -147,10 +147,10 @@ def measured() -> str:
     record = json.loads(path.read_text(encoding="utf-8"))
     killed = record["killed"]
     per_photo = killed["bytes"] / killed["photos"]
-    reduced = HERE / "batch-bfloat16.json"
-    records = {path: record}
-    if reduced.is_file():
-        records[reduced] = json.loads(reduced.read_text(encoding="utf-8"))
+    others = [HERE / f"batch-{kind}.json" for kind in ("bfloat16", "amx-bfloat16")]
+    records = {path: record} | {
+        other: json.loads(other.read_text(encoding="utf-8")) for other in others if other.is_file()
+    }
     return "\n\n".join(
         [
             *(rates(path, record) for path, record in records.items()),
@@ -181,8 +181,10 @@ def rates(path: Path, record: Mapping[str, Any]) -> str:
     if used:
         head.append("ms of a core used by a photo")
     how = f"{speed['runtime']} in {speed['compute']}, " if used else ""
+    processor = record["machine"]["processor"] + (" with AMX" if "amx" in path.stem else "")
     text = (
-        f"From end to end, nano, {how}two boxes a photo of 640 x 480, {cores} cores, "
+        f"From end to end, nano, {how}two boxes a photo of 640 x 480, {cores} cores of "
+        f"{processor}, "
         f"{speed['photos']} photos, medians (`benchmarks/techniques/{path.name}`):\n\n"
         + markdown(head, rows)
     )

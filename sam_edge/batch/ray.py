@@ -97,7 +97,7 @@ def run_ray(
                 override_num_blocks=max(1, len(chosen) // rows),
             ).map_batches(
                 _Actor,
-                batch_size=1,
+                batch_size=None,
                 batch_format="numpy",
                 compute=ray.data.ActorPoolStrategy(size=min(count, len(chosen))),
                 num_cpus=threads,
