@@ -23,6 +23,7 @@ from sam_edge.masks.quality import iou
 from tests.browser.conftest import CHROMIUM, PHOTOS, Page, Served
 from tests.browser.marionette import firefox
 
+TRAINED = Path(__file__).parents[2] / "export" / "training" / "nano.safetensors"
 FIREFOX = next(filter(None, map(shutil.which, ("firefox-esr", "firefox"))), None)
 
 
@@ -34,11 +35,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def host(folder: Path) -> Iterator[Callable[[], Served]]:
-    """Serve the folder as part of a site, with no header but those of plain files."""
+def host(folder: Path) -> Iterator[Callable[..., Served]]:
+    """Serve a folder as part of a site, with no header but those of plain files."""
     running: list[Served] = []
 
-    def start() -> Served:
+    def start(folder: Path = folder) -> Served:
         command = [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1"]
         process = subprocess.Popen(
             [*command, "--directory", str(folder.parent)],
@@ -147,6 +148,37 @@ def test_a_mask_is_segments_own_and_the_page_outlives_its_host(host, browse, tmp
     assert "MIT License" in page.tab.locator("body").inner_text()
     page.tab.wait_for_timeout(500)
     page.problems.clear()  # the browser itself asks for the text's icon
+
+
+@pytest.mark.slow
+def test_a_larger_model_is_the_pages_on_request(host, browse, tmp_path):
+    """Of MobileSAM: random weights in the encoder, trained ones in the decoder."""
+    pytest.importorskip("torch")
+    from sam_edge_export.seeded import seeded_checkpoint
+
+    checkpoint = seeded_checkpoint("mobile_sam", 1024, 0, tmp_path / "seeded.pth", TRAINED)
+    bundle, out = tmp_path / "bundle", tmp_path / "page"
+    assert main(["export", str(checkpoint), "-o", str(bundle), "--no-verify"]) == 0
+    assert main(["web-bundle", str(out), "-m", str(bundle)]) == 0
+    served = host(out)
+    page = browse(served)
+    visit(page)
+    photo = PHOTOS / "chelsea.jpg"
+    add(page, photo)
+    page.click(0.5, 0.5)
+    page.saved()
+    mask = exported_mask(page)
+    prompt = prompt_of(page)
+    assert 0.001 < mask.mean() < 0.999
+    expected = segmented(photo, tmp_path / "mask.png", *as_words(prompt), "-m", str(bundle))
+    assert iou(mask, expected) >= 0.999
+
+    served.kill()
+    page.tab.reload()
+    page.ready()
+    page.tab.locator(".objects .choose").first.click()
+    assert iou(exported_mask(page), expected) >= 0.999
+    assert page.problems == []
 
 
 def strange_photos(folder: Path) -> dict[str, Path]:
