@@ -12,10 +12,10 @@ from typing import Any, Unpack
 
 from sam_edge.automatic import SamAutomaticMaskGenerator
 from sam_edge.batch.categories import joined
-from sam_edge.batch.collected import COCO, ErrorLog, write_coco
+from sam_edge.batch.collected import COCO, ERRORS, ErrorLog, write_coco
 from sam_edge.batch.inputs import PhotoSet, photo_set
 from sam_edge.batch.options import ENGINES, Options, Paths, Summary, all_knobs
-from sam_edge.batch.places import is_remote, place_at
+from sam_edge.batch.places import local_folder, place_at
 from sam_edge.batch.values import (
     DONE,
     FAILED,
@@ -96,9 +96,10 @@ class Batch:
             sources,
             dataset=options.get("dataset"),
             images=None if images is None else Path(images),
-            out=None if is_remote(address) else Path(address),
+            out=local_folder(address),
             skip=skip,
         )
+        self._by_id = False
         self._prompts = self._read_prompts(options)
         categories = {} if self._prompts is None else self._prompts.categories
         self._category_of = joined(self.photos.categories, categories)
@@ -138,13 +139,18 @@ class Batch:
         )
         self._model = fingerprint_of(model.spec, model.engine, self.settings)["model"]
         self._unnamed = 0
-        _refuse_to_write_over(self.photos.items, self.settings)
         self._place = place_at(self.settings.out)
-        if not self.settings.resume and self._place.read(MARK) is not None:
+        begun = self._place.read(MARK) is not None
+        if begun and not self.settings.resume:
             raise ArgumentError(
                 f"{address} holds the results of a batch: go on with it by --resume, or name "
                 "another folder"
             )
+        folder = local_folder(self.settings.out)
+        if folder is not None:
+            prompts = options.get("prompts")
+            _refuse_to_be_read(folder, kind, sources, None if prompts is None else Path(prompts))
+            _refuse_to_write_over(self.photos.items, folder, kind, begun)
 
     def _read_prompts(self, options: Options) -> PromptFile | None:
         path, classes = options.get("prompts"), options.get("classes")
@@ -155,8 +161,14 @@ class Batch:
             classes=None if classes is None else Path(classes),
             skip=self._problems.append,
         )
-        numbered = any(item.image_id is not None for item in self.photos.items)
-        if not (numbered and isinstance(prompts, DetectionFile) and prompts.photos is None):
+        ids = {item.image_id for item in self.photos.items} - {None}
+        # A list of results gives numbers and no names, so they may be those of the photos' set.
+        self._by_id = (
+            isinstance(prompts, DetectionFile)
+            and prompts.photos is None
+            and not ids.isdisjoint(prompts.entries)
+        )
+        if not self._by_id:
             named = prompts.check_apart(item.path for item in self.photos.items)
             if not named:
                 raise DetectionError(
@@ -174,7 +186,8 @@ class Batch:
             problems: list[str] = []
             prompts, fault = None, None
             try:
-                found = self._prompts.prompts_of(item.path, item.image_id, skip=problems.append)
+                number = item.image_id if self._by_id else None
+                found = self._prompts.prompts_of(item.path, number, skip=problems.append)
                 prompts = self._renamed(found)
             except UnnamedPhotoError:
                 self._unnamed += 1
@@ -335,20 +348,46 @@ def _described(settings: Settings) -> dict[str, Any]:
     return {name: described[name] for name in kept}
 
 
-def _refuse_to_write_over(items: Sequence[Item], settings: Settings) -> None:
-    """Refuse results that would replace a photo of the set."""
-    if is_remote(settings.out):
+def _refuse_to_be_read(
+    folder: Path, kind: str, sources: Sequence[str | os.PathLike[str]], prompts: Path | None
+) -> None:
+    """Refuse results that the next run would take for photos, or for prompts."""
+    real = os.path.realpath(folder)
+    for source in sources:
+        if kind == "png" and os.path.isdir(source) and os.path.realpath(source) == real:
+            raise ArgumentError(
+                f"{folder} is where the photos are, and a label map is a photo, too; name another "
+                "folder, which may be below it"
+            )
+    if kind not in ("yolo", "labelme") or prompts is None or not prompts.is_dir():
         return
+    if os.path.join(real, "").startswith(os.path.join(os.path.realpath(prompts), "")):
+        raise ArgumentError(
+            f"{folder} is below {prompts}, and all that is there is read as prompts; name a folder "
+            "outside it"
+        )
+
+
+def _refuse_to_write_over(items: Sequence[Item], folder: Path, kind: str, begun: bool) -> None:
+    """Refuse results that would replace a photo of the set, or what no batch has written.
+
+    Args:
+        items: the photos.
+        folder: of the results.
+        kind: their format.
+        begun: whether a batch has written there; what is there is its own then.
+    """
     read = {os.path.abspath(item.path).casefold() for item in items}
-    endings = (FORMATS[settings.kind], RECORD)
-    for item in items:
-        for ending in endings:
-            target = os.path.abspath(os.path.join(settings.out, f"{item.name}{ending}"))
-            if target.casefold() in read:
-                raise ArgumentError(
-                    f"{target} would be written over, which is read; name another folder"
-                )
-    for name in (COCO, MARK):
-        target = os.path.join(settings.out, name)
-        if os.path.isdir(target):
-            raise ArgumentError(f"{target} is a folder; name another one for the results")
+    whole = (COCO, MARK, ERRORS, *(["data.yaml"] if kind == "yolo" else []))
+    for name in whole:
+        if os.path.isdir(folder / name):
+            raise ArgumentError(f"{folder / name} is a folder; name another one for the results")
+    endings = (FORMATS[kind], RECORD)
+    names = [*whole, *(f"{item.name}{ending}" for item in items for ending in endings)]
+    look = not begun and os.path.isdir(folder)
+    for name in names:
+        target = os.path.abspath(folder / name)
+        if target.casefold() in read or (look and os.path.lexists(target)):
+            raise ArgumentError(
+                f"{target} is there already and would be written over; name another folder"
+            )

@@ -82,12 +82,14 @@ def photo_set(
     root: str | None = None
     for word in sources:
         source, path = os.fspath(word), Path(word)
+        if source in ("", "-"):
+            raise ImageError(f"{source!r} is no photo of a set; name a photo, folder or pattern")
         if dataset == "coco" or path.suffix.lower() == ".json":
-            named += _coco(path, images, categories, skip)
+            named += _coco(path, images, categories, out, skip)
         elif dataset is not None:
-            reader: Callable[[Path, Skip | None], Iterator[_Named]]
+            reader: Callable[[Path, Path | None, Skip | None], Iterator[_Named]]
             reader = _sa1b if dataset == "sa1b" else _labelme
-            named += reader(path, skip)
+            named += reader(path, out, skip)
         else:
             named += map(_Named, _photos(source, out))
         if len(sources) == 1 and path.is_dir():
@@ -159,16 +161,24 @@ def _photos(source: str, out: Path | None) -> Iterator[Path]:
         if not matches:
             raise ImageError(f"{source} matches no file")
         for match in matches:
+            if _is_in(Path(match), out):
+                continue
             if os.path.isdir(match):
                 yield from _below(Path(match), out)
             elif Path(match).suffix.lower() in PHOTO_SUFFIXES:
                 yield Path(match)
-    elif not source or source == "-":
-        raise ImageError(f"{source!r} is no photo of a set; name a photo, a folder or a pattern")
     elif path.suffix.lower() not in PHOTO_SUFFIXES and not path.exists():
         raise ImageError(f"{source} is not there; name a photo, a folder or a pattern")
     else:
         yield path
+
+
+def _is_in(path: Path, out: Path | None) -> bool:
+    """Whether a path is the folder of the results, or below it."""
+    if out is None:
+        return False
+    folder = os.path.join(os.path.realpath(out), "")
+    return os.path.join(os.path.realpath(path), "").startswith(folder)
 
 
 def _below(folder: Path, out: Path | None) -> Iterator[Path]:
@@ -204,10 +214,11 @@ def _coco(
     path: Path,
     images: Path | None,
     categories: dict[int | str, Mapping[str, Any]],
+    out: Path | None,
     skip: Skip | None,
 ) -> Iterator[_Named]:
     if path.is_dir():
-        files = sorted(path.rglob("*.json"))
+        files = sorted(file for file in path.rglob("*.json") if not _is_in(file, out))
         if len(files) != 1:
             raise TruthError(f"{path} has {len(files)} .json files; name the data set's instead")
         path = files[0]
@@ -235,23 +246,23 @@ def _coco(
         yield _Named(folder / name, printable(name), key)
 
 
-def _sa1b(folder: Path, skip: Skip | None) -> Iterator[_Named]:
-    for path in _json_below(folder, "SA-1B has one beside each photo"):
+def _sa1b(folder: Path, out: Path | None, skip: Skip | None) -> Iterator[_Named]:
+    for path in _json_below(folder, out, "SA-1B has one beside each photo"):
         with skipping(skip, TruthError, JsonFileError), _truth(path, "key", "image"):
             image = field_of(read_json(path), "image")
             name = text(image, "file_name").replace("\\", "/")
             yield _Named(path.parent / name, printable(name), identity(image, "image_id"))
 
 
-def _labelme(folder: Path, skip: Skip | None) -> Iterator[_Named]:
-    for path in _json_below(folder, "LabelMe has one beside each photo"):
+def _labelme(folder: Path, out: Path | None, skip: Skip | None) -> Iterator[_Named]:
+    for path in _json_below(folder, out, "LabelMe has one beside each photo"):
         with skipping(skip, TruthError, JsonFileError), _truth(path, "key", "imagePath"):
             if is_labelme(path):
                 yield _Named(Path(photo_named(path, read_json(path))))
 
 
-def _json_below(folder: Path, rule: str) -> Iterable[Path]:
-    paths = sorted(folder.rglob("*.json"))
+def _json_below(folder: Path, out: Path | None, rule: str) -> Iterable[Path]:
+    paths = sorted(file for file in folder.rglob("*.json") if not _is_in(file, out))
     if not paths:
         raise TruthError(f"{folder} has no .json files; {rule}")
     return paths

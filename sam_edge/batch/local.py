@@ -17,6 +17,9 @@ from sam_edge_runtimes.threads import cores_here
 SHARE_OF_FREE = 0.75
 """Of the memory that is free at the start, without a limit of the user's."""
 
+ROOM = 1.25
+"""Times what a worker holds after a photo: what it may need meanwhile, where it is limited."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -172,7 +175,7 @@ def run_local(
             else:
                 if first:
                     first = False
-                    room = limit or _free_memory()
+                    room = int(limit / ROOM) if limit else _free_memory()
                     fitting = room // found.peak_bytes if room and found.peak_bytes else None
                     running += crew.grow(planned(cores, processes, threads, fitting))
                 yield found

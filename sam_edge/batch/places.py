@@ -44,19 +44,28 @@ def place_at(address: str) -> Place:
         MissingDependencyError: if the address needs fsspec, or what brings its protocol.
         UnwritableError: if fsspec does not take it.
     """
+    folder = local_folder(address)
+    return _Remote(address) if folder is None else _Folder(folder)
+
+
+def local_folder(address: str) -> Path | None:
+    """Return the folder that an address means; None if it is none of a file system's.
+
+    Raises:
+        UnwritableError: if it is another machine's.
+    """
     if "://" not in address:
-        return _Folder(Path(address))
-    if address.startswith("file://"):
-        from urllib.parse import urlsplit
-        from urllib.request import url2pathname  # a tenth of a second of every command's start
+        return Path(address)
+    protocol, _, path = address.partition("://")
+    if protocol != "file":
+        return None
+    if not path.startswith("/"):
+        raise UnwritableError(
+            f"{address} names a machine, {path.partition('/')[0]}; write file:///FOLDER"
+        )
+    from urllib.request import url2pathname  # a tenth of a second of every command's start
 
-        return _Folder(Path(url2pathname(urlsplit(address).path)))
-    return _Remote(address)
-
-
-def is_remote(address: str) -> bool:
-    """Whether an address is no folder of this machine's."""
-    return "://" in address and not address.startswith("file://")
+    return Path(url2pathname(path))
 
 
 class _Folder:

@@ -11,11 +11,14 @@ import logging
 import os
 import pickle
 import shutil
+import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -74,11 +77,16 @@ def run_ray(
     threads = threads or 1
     nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
     count = processes or max(1, int(sum(nodes)) // threads)
+    if threads > max(nodes, default=0):
+        raise BatchError(
+            f"no machine of the cluster has {threads} cores, the largest has "
+            f"{int(max(nodes, default=0))}; give fewer threads"
+        )
     share = None if limit is None else limit // max(1, int(max(nodes)) // threads)
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     flag = ray.remote(_Flag).options(num_cpus=0, scheduling_strategy=here).remote()
-    bundle = ray.put(packed(Path(settings.bundle)))
-    digest = hashlib.sha256((Path(settings.bundle) / MANIFEST_NAME).read_bytes()).hexdigest()
+    folders = [settings.bundle, *([] if settings.words is None else [settings.words.bundle])]
+    bundles = [_Bundle(_digest(Path(each)), ray.put(packed(Path(each)))) for each in folders]
     ended = threading.Event()
 
     def pass_on() -> None:
@@ -101,7 +109,7 @@ def run_ray(
                 batch_format="numpy",
                 compute=ray.data.ActorPoolStrategy(size=min(count, len(chosen))),
                 num_cpus=threads,
-                fn_constructor_args=(settings, bundle, digest, threads, share, flag),
+                fn_constructor_args=(settings, bundles, threads, share, flag, os.getcwd()),
             )
             for batch in dataset.iter_batches(batch_size=None, batch_format="numpy"):
                 for content in batch["outcome"]:
@@ -114,6 +122,14 @@ def run_ray(
         ended.set()
         watcher.join()
         ray.kill(flag)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bundle:
+    """A bundle on its way: the digest of its manifest, and a reference of Ray's to its files."""
+
+    digest: str
+    files: Any
 
 
 class _Flag:
@@ -135,20 +151,27 @@ class _Actor:
     def __init__(
         self,
         settings: Settings,
-        bundle: Any,  # noqa: ANN401 - a reference of Ray's
-        digest: str,
+        bundles: Sequence[_Bundle],
         threads: int,
         share: int | None,
         flag: Any,  # noqa: ANN401 - an actor of Ray's
+        folder: str,
     ) -> None:
         import ray
 
+        with suppress(OSError):  # photos may be named from there
+            os.chdir(folder)
         self._ray = ray
         self._flag = flag
         self._asked, self._stopped = -ASKED_EVERY_S, False
         self._threads, self._share = threads, share
-        folder = unpacked(digest, lambda: ray.get(bundle))
-        self._worker = SteadyWorker(replace(settings, bundle=str(folder)))
+        own, *of_words = [
+            str(unpacked(each.digest, partial(ray.get, each.files))) for each in bundles
+        ]
+        words = settings.words
+        if words is not None:
+            words = replace(words, bundle=of_words[0])
+        self._worker = SteadyWorker(replace(settings, bundle=own, words=words))
 
     def __call__(self, batch: _Batch) -> _Batch:
         answers = np.empty(len(batch["job"]), np.object_)
@@ -166,6 +189,10 @@ class _Actor:
             return self._worker.do(job, self._threads, self._share)
         except Exception as error:  # Ray would do it again for ever
             return error
+
+
+def _digest(bundle: Path) -> str:
+    return hashlib.sha256((bundle / MANIFEST_NAME).read_bytes()).hexdigest()
 
 
 def packed(bundle: Path) -> dict[str, NDArray[np.uint8]]:
@@ -212,12 +239,16 @@ def _connected(address: str | None) -> Any:  # noqa: ANN401 - the module
         own: dict[str, Any] = {}
         if address == "local":
             own = {"num_cpus": cores_here(), "include_dashboard": False}
+        # Ray has a handler of its own, which ends the program in the middle of a photo.
+        handler = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **own)
         except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
             raise BatchError(
                 f"there is no Ray cluster at {address}: {' '.join(str(error).split())[:300]}"
             ) from error
+        if threading.current_thread() is threading.main_thread() and handler is not None:
+            signal.signal(signal.SIGTERM, handler)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)

@@ -11,13 +11,18 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from sam_edge.batch.values import FAILED, BatchError, Job, Outcome, Settings
+from sam_edge.batch.values import FAILED, WANTS_MEMORY, BatchError, Job, Outcome, Settings
+from sam_edge.errors import SamEdgeError
 
 MOST_DEATHS = 2
 """A photo that this many workers died of is reported."""
 
 RECYCLED_ABOVE = 0.9
 """Of its share: a worker that holds more between two photos is replaced."""
+
+LEAST_SHARE = 250_000_000
+"""In bytes. With less than Python and an engine take to begin with, engines neither open nor fail:
+they try again, for ever."""
 
 ENVIRONMENT = {
     # numpy's threads would be more than the cores, and each takes memory.
@@ -117,6 +122,7 @@ class SteadyWorker:
         self._settings = settings
         self._process: _Process | None = None
         self._threads: int | None = None
+        self._held = 0  # by the process, after its last photo
         self._opened = False
         self._killed = False
 
@@ -132,15 +138,17 @@ class SteadyWorker:
             BatchError: if no process can open the model.
             SamEdgeError: if the model cannot be opened.
         """
-        if threads != self._threads:
+        # What a process holds more than its share, which may have become smaller, it cannot work
+        # with: the next allocation fails, and engines may die of that, or stand still.
+        if threads != self._threads or (share is not None and self._held > RECYCLED_ABOVE * share):
             self.end()
         while not self._killed:
             try:
                 if self._process is None:
                     self._threads = threads
-                    self._process = _Process(replace(self._settings, threads=threads), share)
+                    self._process = self._new(threads, share)
                     self._opened = True
-                outcome, held = self._process.do(job, share)
+                outcome, self._held = self._process.do(job, share)
             except _DiedError as error:
                 self._process = None
                 job = replace(job, attempt=job.attempt + 1)
@@ -149,14 +157,29 @@ class SteadyWorker:
                 if not self._opened:
                     raise BatchError(
                         f"a worker process {error} while it opened the model, {MOST_DEATHS} times; "
-                        "a smaller model, or more memory, may help"
+                        "a smaller model, fewer processes or more memory may help"
                     ) from None
                 reason = f"its worker process {error}, {MOST_DEATHS} times"
+                reason += "" if share is None else f"; {WANTS_MEMORY}"
                 return Outcome(job.item, FAILED, problems=job.problems, error=reason)
-            if share is not None and held > RECYCLED_ABOVE * share:
-                self.end()
             return outcome
         return None
+
+    def _new(self, threads: int, share: int | None) -> _Process:
+        if share is not None and share < LEAST_SHARE:
+            raise BatchError(
+                f"a worker process would have {share / 1e6:.0f} MB of the memory limit, and needs "
+                f"{LEAST_SHARE / 1e6:.0f} MB at least: give more, or fewer processes"
+            )
+        try:
+            return _Process(replace(self._settings, threads=threads), share)
+        except SamEdgeError as error:
+            if share is None:
+                raise
+            raise BatchError(
+                f"{error}; a worker process may have {share / 1e6:.0f} MB of the memory limit: "
+                "give more, or fewer processes"
+            ) from error
 
     def kill(self) -> None:
         """End at once, from another thread."""
@@ -168,5 +191,6 @@ class SteadyWorker:
     def end(self) -> None:
         """Let the process end, once it has done its photo."""
         process, self._process = self._process, None
+        self._held = 0
         if process is not None:
             process.end()

@@ -125,6 +125,8 @@ class Settings:
     words: Words | None = None
 
 
+WANTS_MEMORY = "it may need more memory than its share of the limit"
+
 DONE, KEPT, FAILED = "done", "kept", "failed"
 
 
@@ -139,7 +141,8 @@ class Outcome:
         problems: what of its prompts was left out, a line each.
         error: why it failed, in one line; None if it did not.
         seconds: how long it took.
-        peak_bytes: the largest resident size of the worker so far; None where that is not known.
+        peak_bytes: the largest resident size of the worker so far, or its data where that is more
+            and limited; None where it is not known.
         fatal: whether the next photo would fail of the same, as on a full disk.
     """
 

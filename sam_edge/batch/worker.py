@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import stat
@@ -13,7 +14,17 @@ from typing import Any
 
 from sam_edge.automatic import SamAutomaticMaskGenerator
 from sam_edge.batch.places import place_at
-from sam_edge.batch.values import DONE, FAILED, KEPT, Item, Job, Outcome, Settings, reason
+from sam_edge.batch.values import (
+    DONE,
+    FAILED,
+    KEPT,
+    WANTS_MEMORY,
+    Item,
+    Job,
+    Outcome,
+    Settings,
+    reason,
+)
 from sam_edge.detections import PhotoPrompts, segment_boxes
 from sam_edge.embedding import ImageEmbedding
 from sam_edge.errors import (
@@ -38,7 +49,7 @@ from sam_edge.photos import Photo
 from sam_edge.spec import BundleSpec, ModelSpec
 from sam_edge.tiling import georeference_of, open_windows, segment_tiles
 from sam_edge_runtimes import Float32
-from sam_edge_runtimes.memory import peak_rss
+from sam_edge_runtimes.memory import peak_rss, resident_sizes
 
 RECORD_FORMAT = 1
 RECORD = ".done.json"
@@ -83,6 +94,7 @@ class Worker:
             **settings.generator,
         )
         self._proved = False
+        self.limited = False  # whether this process may have only so much memory
         self._made_by = fingerprint_of(model.spec, model.engine, settings)
 
     def __call__(self, job: Job) -> Outcome:
@@ -95,16 +107,27 @@ class Worker:
                 job.item,
                 FAILED,
                 problems=job.problems,
-                error=reason(error),
+                error=self._reason(error),
                 fatal=self._is_fatal(error),
             )
         self._proved |= outcome.status == DONE
-        return replace(outcome, seconds=time.perf_counter() - start, peak_bytes=peak_rss())
+        peak = peak_rss()
+        if self.limited and peak is not None:
+            peak = max(peak, resident_sizes().get("VmData", 0))
+        return replace(outcome, seconds=time.perf_counter() - start, peak_bytes=peak)
+
+    def _reason(self, error: Exception) -> str:
+        # Engines have errors of their own for want of memory.
+        wanting = self.limited and isinstance(error, MemoryError | EngineError)
+        return f"{reason(error)}; {WANTS_MEMORY}" if wanting else reason(error)
 
     def _is_fatal(self, error: Exception) -> bool:
         """Whether the next photo would fail of the same: a full disk, or a model that never ran."""
+        if isinstance(error, UnwritableError):
+            # A name that is too long is this photo's alone.
+            return getattr(error.__cause__, "errno", None) != errno.ENAMETOOLONG
         broken = isinstance(error, EngineError | ChecksumError | ManifestError)
-        return isinstance(error, UnwritableError) or (broken and not self._proved)
+        return broken and not self._proved and not (self.limited and isinstance(error, EngineError))
 
     def _done(self, job: Job) -> Outcome:
         item = job.item
@@ -134,12 +157,12 @@ class Worker:
                 embedding = self._model.last or self._model.encode_image(pixels)
                 data = embedding.to_bytes()
                 self._embeddings.write(f"{item.name}.npz", data)
-                outputs["embedding"] = hashlib.sha256(data).hexdigest()
+                outputs["embedding"] = _sha256(data)
             del pixels
         document = coco_document(masks, file_name=item.file_name, size=size, image_id=item.image_id)
         data = self._result(masks, document, photo, item, size)
         self._place.write(f"{item.name}{FORMATS[self._settings.kind]}", data)
-        outputs["result"] = hashlib.sha256(data).hexdigest()
+        outputs["result"] = _sha256(data)
         record = {
             "format": RECORD_FORMAT,
             "made_of": made_of,
@@ -149,6 +172,7 @@ class Worker:
         }
         if self._settings.kind != "coco":
             record["coco"] = document
+            outputs["coco"] = _sha256(json_text(document).encode())
         self._place.write(f"{item.name}{RECORD}", json_text(record).encode())
         return Outcome(item, DONE, len(masks), tuple(problems))
 
@@ -160,11 +184,15 @@ class Worker:
         if record is None or record["made_of"] != made_of:
             return None
         result = self._place.read(f"{item.name}{FORMATS[self._settings.kind]}")
-        if result is None or hashlib.sha256(result).hexdigest() != record["outputs"].get("result"):
+        if result is None or _sha256(result) != record["outputs"].get("result"):
             return None
+        if self._settings.kind != "coco":
+            masks = json_text(record.get("coco")).encode()
+            if _sha256(masks) != record["outputs"].get("coco"):
+                return None
         if self._embeddings is not None:
             data = self._embeddings.read(f"{item.name}.npz")
-            if data is None or hashlib.sha256(data).hexdigest() != record["outputs"]["embedding"]:
+            if data is None or _sha256(data) != record["outputs"].get("embedding"):
                 return None
         return record
 
@@ -328,6 +356,10 @@ def read_record(data: bytes | None, name: str) -> dict[str, Any] | None:
     if not all(isinstance(record.get(key), kind) for key, kind in wanted.items()):
         return None
     return record
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _file_sha256(path: Path) -> str:

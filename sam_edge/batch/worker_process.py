@@ -36,6 +36,7 @@ def main() -> None:
         settings, share = pickle.load(requests)
         limit_memory(share)
         worker = Worker(settings)
+        worker.limited = share is not None
     except Exception as error:
         answer(error if isinstance(error, SamEdgeError) else SamEdgeError(reason(error)))
         return
@@ -52,7 +53,8 @@ def serve(worker: Worker, request: Callable[[], Any], answer: Callable[[object],
             return
         limit_memory(share)
         outcome = worker(job)
-        held = 0 if share is None else resident_sizes().get("VmRSS", 0)
+        # What is limited is data, of which not all is resident.
+        held = 0 if share is None else resident_sizes().get("VmData", 0)
         answer((outcome, held))
 
 

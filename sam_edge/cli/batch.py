@@ -132,7 +132,8 @@ def run_batch(arguments: argparse.Namespace) -> int:
 
     check_words(arguments)
     stop = threading.Event()
-    prepare(json_target(arguments.json_log), [])
+    given = [*arguments.photos, arguments.prompts, arguments.classes]
+    prepare(json_target(arguments.json_log), [Path(word) for word in given if word is not None])
     batch = Batch(
         arguments.photos,
         arguments.output,

@@ -26,6 +26,10 @@ NAMES = ("data.yaml", "dataset.yaml", "classes.txt", "obj.names")
 """Where the classes' names are looked for: beside the boxes, and up to two folders above."""
 
 
+MOST_SHARE = 1.01
+"""Of a photo's side: rounding, and no more, puts a corner outside."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class YoloFiles:
     """A folder of ``.txt`` files, each under its photo's name; or one of them.
@@ -107,6 +111,11 @@ class YoloFiles:
             x, y, width, height = values
             box = Box(x - width / 2, y - height / 2, x + width / 2, y + height / 2)
         else:  # a polygon, or the corners of a turned box
+            if max(values) > MOST_SHARE:
+                raise ValueError(
+                    "the corners of a polygon are shares of the photo's sides, got "
+                    f"{max(values):g}; a tracker's numbers are not read"
+                )
             box = Box(min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2]))
         if number not in self.categories:
             raise ValueError(f"class {number} is not among the {len(self.categories)} named ones")

@@ -242,3 +242,13 @@ def test_everything_reads_yolo_and_names_its_classes(tmp_path):
     (annotation,) = content["annotations"]
     np.testing.assert_allclose(annotation["bbox"], (20, 10, 80, 50))
     assert annotation["score"] == 0.5
+
+
+def test_a_trackers_line_is_no_triangle(tmp_path):
+    skipped = []
+    path = save(tmp_path / "cat.txt", "3 0.4 0.4 0.3 0.4 0.9 7\n3 0.1 0.1 0.5 0.1 0.5 1.0\n")
+    found = read_prompt_file(path).prompts_of(tmp_path / "cat.jpg", skip=skipped.append)
+    assert [detection.box for detection in found.detections] == [Box(0.1, 0.1, 0.5, 1.0)]
+    (problem,) = skipped
+    assert "line 1" in problem
+    assert "a tracker's numbers are not read" in problem

@@ -19,9 +19,11 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 import sam_edge.batch
-from sam_edge.batch import Batch, BatchError, iterate
+from sam_edge.batch import Batch, BatchError, iterate, run
 from sam_edge.cli import main
-from sam_edge.errors import ArgumentError, SamEdgeError
+from sam_edge.detections import DetectionError
+from sam_edge.errors import ArgumentError, ImageError, SamEdgeError
+from sam_edge.formats.write import FORMATS
 from tests.sam_edge.batch.drawn import SIZE, draw, draw_set, lines, tree
 
 
@@ -239,6 +241,21 @@ def test_a_photo_that_two_workers_die_of_is_reported(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such limit")
+def test_no_more_processes_share_a_limit_than_it_has_room_for(shots, tmp_path):
+    options = {"prompts": shots / "boxes.csv"}
+    alone = next(iterate(shots, tmp_path / "alone", memory_limit=8 * 2**30, **options))
+    limit = int(1.5 * alone.peak_bytes)  # of data, so two would have too little
+    outcomes = list(iterate(shots, tmp_path / "out", memory_limit=limit, **options))
+    assert [outcome.status for outcome in outcomes].count("done") == 5
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such limit")
+def test_a_share_too_small_for_any_model_says_what_to_do(shots, tmp_path):
+    with pytest.raises(BatchError, match="needs 250 MB at least: give more, or fewer processes"):
+        run(shots, tmp_path / "out", prompts=shots / "boxes.csv", memory_limit=200_000_000)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such limit")
 def test_a_photo_beyond_the_memory_limit_fails_alone(tmp_path):
     photos = draw_set(tmp_path / "photos", 2)
     Image.new("RGB", (9000, 9000), (3, 4, 5)).save(photos / "a" / "large.png")
@@ -312,4 +329,89 @@ def test_photos_are_not_written_over(tmp_path):
     draw(tmp_path / "x.png", 0)
     draw(tmp_path / "x-labels.png", 1)
     with pytest.raises(ArgumentError, match="would be written over"):
-        Batch(tmp_path, tmp_path, format="png")
+        Batch([tmp_path / "x.png", tmp_path / "x-labels.png"], tmp_path, format="png")
+    with pytest.raises(ArgumentError, match="a label map is a photo, too"):
+        Batch(tmp_path, f"file://{tmp_path}", format="png")
+
+
+def coco_set(folder, *, ids=(1, 2)):
+    draw(folder / "1.png", 0)
+    draw(folder / "b.png", 1)
+    named = zip(ids, ("1.png", "b.png"), strict=True)
+    images = [{"id": number, "file_name": name} for number, name in named]
+    (folder / "coco.json").write_text(json.dumps({"images": images, "categories": []}))
+    return folder / "coco.json"
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("coco.json", {}),
+        ("errors.jsonl", {}),
+        ("batch/1.done.json", {}),
+        ("data.yaml", {"format": "yolo"}),
+        (f"1{FORMATS['yolo']}", {"format": "yolo"}),
+        (f"1{FORMATS['png']}", {"format": "png"}),
+    ],
+)
+@pytest.mark.parametrize("prefix", ["", "file://"])
+def test_what_no_batch_has_written_is_not_written_over(tmp_path, name, options, prefix):
+    draw(tmp_path / "1.png", 0)
+    out = tmp_path / "out"
+    there = out / name.removeprefix("batch/")
+    out.mkdir()
+    there.write_text("somebody's work")
+    for resume in (False, True):
+        with pytest.raises(ArgumentError, match="is there already and would be written over"):
+            Batch(tmp_path / "1.png", f"{prefix}{out}", resume=resume, **options)
+    assert there.read_text() == "somebody's work"
+
+
+@pytest.mark.parametrize("kind", ["yolo", "labelme"])
+def test_results_that_would_be_read_as_prompts_are_refused(tmp_path, kind):
+    draw(tmp_path / "photos" / "1.png", 0)
+    boxes = tmp_path / "boxes"
+    boxes.mkdir()
+    (boxes / "1.txt").write_text("0 .5 .5 .5 .5\n")
+    with pytest.raises(ArgumentError, match="is read as prompts; name a folder outside it"):
+        Batch(tmp_path / "photos", boxes / "out", prompts=boxes, format=kind)
+    Batch(tmp_path / "photos", boxes / "out", prompts=boxes, format="coco")
+
+
+@pytest.mark.parametrize("dataset", ["coco", "sa1b", "labelme", None])
+@pytest.mark.parametrize("pattern", [False, True])
+def test_results_below_the_photos_are_none_of_the_set(tmp_path, dataset, pattern):
+    photos = tmp_path / "photos"
+    coco_set(photos)
+    if dataset in ("sa1b", "labelme"):
+        (photos / "coco.json").unlink()
+        said = {"version": "5", "imagePath": "1.png", "shapes": []}
+        said["image"] = {"file_name": "1.png", "image_id": 4, "width": 48, "height": 32}
+        (photos / "1.json").write_text(json.dumps(said))
+    options = {"dataset": dataset, "resume": True, "generator": {"points_per_side": 2}}
+    options["format"] = {"coco": "coco", "sa1b": "sa1b", "labelme": "labelme"}.get(dataset, "png")
+    if pattern and dataset is not None:
+        pytest.skip("a pattern is of photos")
+    source = photos / "**" / "*" if pattern else photos
+    first = run(source, photos / "out", **options)
+    second = run(source, photos / "out", **options)
+    assert (first.failed, first.errors, second.errors) == (0, 0, 0)
+    assert (second.total, second.kept) == (first.total, first.total)
+
+
+@pytest.mark.parametrize("ids", [("1", "b"), (1, "b")])
+def test_results_that_number_photos_by_their_names_are_read_for_a_numbered_set(tmp_path, ids):
+    data = coco_set(tmp_path / "photos", ids=(70, 80))
+    results = tmp_path / "results.json"
+    boxes = [{"image_id": number, "bbox": [4, 4, 20, 20], "score": 0.5} for number in ids]
+    results.write_text(json.dumps(boxes))
+    assert run(data, tmp_path / "out", prompts=results).masks == 2
+    results.write_text(json.dumps([{**box, "image_id": "another"} for box in boxes]))
+    with pytest.raises(DetectionError, match="names none of the 2 photos"):
+        Batch(data, tmp_path / "other", prompts=results)
+
+
+@pytest.mark.parametrize("source", ["", "-"])
+def test_nothing_is_not_the_current_folder(tmp_path, source):
+    with pytest.raises(ImageError, match="is no photo of a set"):
+        Batch(source, tmp_path / "out")

@@ -115,3 +115,10 @@ def test_an_object_store_gets_the_same_files_and_is_resumed(shots, tmp_path, buc
         embeddings=tmp_path / "embeddings",
     )
     assert {name: bytes.fromhex(data) for name, data in content.items()} == tree(out)
+
+
+def test_a_files_address_is_a_folder_to_the_last_sign(tmp_path):
+    place_at(f"file://{tmp_path}/o%20p#1?2").write("x", b"1")
+    assert (tmp_path / "o p#1?2" / "x").read_bytes() == b"1"
+    with pytest.raises(UnwritableError, match="names a machine, here; write file:///FOLDER"):
+        place_at("file://here/there")

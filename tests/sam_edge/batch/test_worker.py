@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 import sam_edge
-from sam_edge.batch.batches import Batch
+from sam_edge.batch.batches import MARK, Batch
+from sam_edge.batch.places import place_at
 from sam_edge.batch.worker import Worker
 from sam_edge.cli import main
 from sam_edge.errors import ArgumentError
@@ -22,6 +23,7 @@ KNOBS = {"points_per_side": 2}
 def done(photos, out, **options):
     """Do a batch in this process, and return the outcomes."""
     batch = Batch(photos, out, **options)
+    place_at(batch.settings.out).write(MARK, b"{}")
     worker = Worker(batch.settings)
     return [worker(job) for job in batch.jobs()]
 
@@ -115,9 +117,10 @@ def test_a_photo_that_cannot_be_done_says_why(shots, tmp_path):
 
 def test_a_full_disk_is_not_one_photos_fault(shots, tmp_path):
     out = tmp_path / "out"
-    out.mkdir()
-    (out / "000-everything.json").mkdir()  # nothing can be written there
-    (outcome,) = done(shots / "a" / "000.png", out, prompts=shots / "boxes.csv")
+    (out / "000-everything.json").mkdir(parents=True)  # nothing can be written there
+    (out / MARK).write_text("{}")
+    photo = shots / "a" / "000.png"
+    (outcome,) = done(photo, out, prompts=shots / "boxes.csv", resume=True)
     assert outcome.fatal
     assert "000-everything.json cannot be written" in outcome.error
 
@@ -191,3 +194,31 @@ def test_tiles_that_do_not_fit_are_refused(shots, tmp_path, options):
     with pytest.raises(ArgumentError):
         Batch(shots, tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("change", [None, {"images": []}, {}])
+def test_what_goes_into_the_sets_file_is_looked_at_too(shots, tmp_path, change):
+    out = tmp_path / "out"
+    options = {"prompts": shots / "boxes.csv", "format": "png", "resume": True}
+    photo = shots / "a" / "000.png"
+    assert done(photo, out, **options)[0].status == "done"
+    assert done(photo, out, **options)[0].status == "kept"
+    path = out / "000.done.json"
+    whole = path.read_bytes()
+    record = json.loads(whole)
+    record["coco"] = change
+    path.write_text(json.dumps(record))
+    assert done(photo, out, **options)[0].status == "done"
+    assert path.read_bytes() == whole
+    del record["coco"], record["outputs"]
+    path.write_text(json.dumps(record | {"outputs": {}}))
+    assert done(photo, out, **options)[0].status == "done"
+
+
+def test_a_name_that_is_too_long_is_that_photos_fault_alone(shots, tmp_path):
+    photos = tmp_path / "photos"
+    draw(photos / f"{'m' * 245}.png", 0)
+    draw(photos / "z.png", 1)
+    long, short = done(photos, tmp_path / "out", generator=KNOBS)
+    assert (long.status, long.fatal, short.status) == ("failed", False, "done")
+    assert "File name too long" in long.error
