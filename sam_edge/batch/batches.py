@@ -69,12 +69,15 @@ class Batch:
     def __init__(
         self, photos: Paths, out: str | os.PathLike[str], **options: Unpack[Options]
     ) -> None:
+        unknown = options.keys() - Options.__annotations__.keys()
+        if unknown:
+            raise ArgumentError(f"there is no option {', '.join(sorted(unknown))}; see Options")
         kind = options.get("format", "coco")
         if kind not in FORMATS:
             raise ArgumentError(f"format is one of {', '.join(FORMATS)}, got {shown(kind)}")
         if options.get("engine", "local") not in ENGINES:
             raise ArgumentError(f"engine is one of {', '.join(ENGINES)}")
-        for name in ("processes", "threads"):
+        for name in ("processes", "threads", "memory_limit"):
             count = options.get(name)
             if count is not None and (not isinstance(count, int) or count < 1):
                 raise ArgumentError(f"{name} must be a whole number from 1 up, got {shown(count)}")

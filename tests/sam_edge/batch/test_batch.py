@@ -411,6 +411,19 @@ def test_results_that_number_photos_by_their_names_are_read_for_a_numbered_set(t
         Batch(data, tmp_path / "other", prompts=results)
 
 
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"formt": "png"}, "no option formt"),
+        ({"memory_limit": "8GB"}, "memory_limit must be a whole"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(tmp_path, option, message):
+    draw(tmp_path / "1.png", 0)
+    with pytest.raises(ArgumentError, match=message):
+        Batch(tmp_path / "1.png", tmp_path / "out", **option)
+
+
 @pytest.mark.parametrize("source", ["", "-"])
 def test_nothing_is_not_the_current_folder(tmp_path, source):
     with pytest.raises(ImageError, match="is no photo of a set"):
