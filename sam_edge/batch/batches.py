@@ -13,7 +13,7 @@ from typing import Any, Unpack
 from sam_edge.automatic import SamAutomaticMaskGenerator
 from sam_edge.batch.categories import joined
 from sam_edge.batch.collected import COCO, ERRORS, ErrorLog, write_coco
-from sam_edge.batch.inputs import PhotoSet, photo_set
+from sam_edge.batch.inputs import PhotoSet, is_below, photo_set
 from sam_edge.batch.options import ENGINES, Options, Paths, Summary, all_knobs
 from sam_edge.batch.places import local_folder, place_at
 from sam_edge.batch.values import (
@@ -48,6 +48,9 @@ from sam_edge.zoo.grounders import DEFAULT_GROUNDER, resolve_grounder
 
 MARK = "batch.json"
 """In the folder of the results: what made them."""
+
+YOLO_DATA = "data.yaml"
+"""Likewise, where they are YOLO's: the names of the classes."""
 
 
 class Batch:
@@ -224,7 +227,7 @@ class Batch:
         mark = {"format": 1, "model": self._model, "settings": _described(self.settings)}
         self._place.write(MARK, (json_text(mark, indent=1)).encode())
         if self.settings.kind == "yolo":
-            self._place.write("data.yaml", yolo_data(self.settings.labels).encode())
+            self._place.write(YOLO_DATA, yolo_data(self.settings.labels).encode())
         log = ErrorLog(self._place, self._problems)
         counts = dict.fromkeys((DONE, KEPT, FAILED), 0)
         masks = 0
@@ -355,16 +358,19 @@ def _refuse_to_be_read(
     folder: Path, kind: str, sources: Sequence[str | os.PathLike[str]], prompts: Path | None
 ) -> None:
     """Refuse results that the next run would take for photos, or for prompts."""
-    real = os.path.realpath(folder)
     for source in sources:
-        if kind == "png" and os.path.isdir(source) and os.path.realpath(source) == real:
+        if (
+            kind == "png"
+            and os.path.isdir(source)
+            and os.path.realpath(source) == os.path.realpath(folder)
+        ):
             raise ArgumentError(
                 f"{folder} is where the photos are, and a label map is a photo, too; name another "
                 "folder, which may be below it"
             )
     if kind not in ("yolo", "labelme") or prompts is None or not prompts.is_dir():
         return
-    if os.path.join(real, "").startswith(os.path.join(os.path.realpath(prompts), "")):
+    if is_below(folder, prompts):
         raise ArgumentError(
             f"{folder} is below {prompts}, and all that is there is read as prompts; name a folder "
             "outside it"
@@ -381,7 +387,7 @@ def _refuse_to_write_over(items: Sequence[Item], folder: Path, kind: str, begun:
         begun: whether a batch has written there; what is there is its own then.
     """
     read = {os.path.abspath(item.path).casefold() for item in items}
-    whole = (COCO, MARK, ERRORS, *(["data.yaml"] if kind == "yolo" else []))
+    whole = (COCO, MARK, ERRORS, *([YOLO_DATA] if kind == "yolo" else []))
     for name in whole:
         if os.path.isdir(folder / name):
             raise ArgumentError(f"{folder / name} is a folder; name another one for the results")

@@ -175,10 +175,13 @@ def _photos(source: str, out: Path | None) -> Iterator[Path]:
 
 def _is_in(path: Path, out: Path | None) -> bool:
     """Whether a path is the folder of the results, or below it."""
-    if out is None:
-        return False
-    folder = os.path.join(os.path.realpath(out), "")
-    return os.path.join(os.path.realpath(path), "").startswith(folder)
+    return out is not None and is_below(path, out)
+
+
+def is_below(path: Path, folder: Path) -> bool:
+    """Whether a path is a folder, or is below it, wherever links lead."""
+    above = os.path.join(os.path.realpath(folder), "")
+    return os.path.join(os.path.realpath(path), "").startswith(above)
 
 
 def _below(folder: Path, out: Path | None) -> Iterator[Path]:
