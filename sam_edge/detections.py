@@ -33,7 +33,8 @@ class Detection:
     """One object that a file names: its box, as of a detector, or points on it, or both.
 
     Attributes:
-        box: the prompt's box; None if there are points alone.
+        box: the prompt's box; None if there are points alone, or only what COCO says of a box that
+            has no area.
         label: its category's name.
         coco: what the file says of it, to be written out again; None if none does.
         points: ``(x, y)`` of each point of the prompt.
@@ -117,31 +118,36 @@ def segment_boxes(
     """Segment the object of each prompt; the masks come in the prompts' order.
 
     A lone point is answered by the best-scored of three candidates, everything else by the
-    model's single mask.
+    model's single mask. What ``skip`` lets pass, and a detector's box without an area, has an empty
+    mask if COCO's evaluation of the boxes counts it; else it has none.
 
     Args:
         model: what segments.
         embedding: the photo's.
         detections: its boxes, or points.
         memory_limit: in bytes, for the decoder's work; what is kept of a mask is run lengths.
-        skip: called with one line for each prompt that lies outside the photo and is left out;
-            None raises at the first.
+        skip: called with one line for each prompt that lies outside the photo; None raises at the
+            first.
 
     Raises:
         PromptError: if a prompt lies outside the photo.
     """
     height, width = embedding.original_size
-    inside: list[Detection] = []
-    prompts: list[Prompt] = []
-    for detection in detections:
+    prompts: dict[int, Prompt] = {}
+    for index, detection in enumerate(detections):
+        if detection.box is None and not detection.points:
+            continue
         with skipping(skip, PromptError):
             prompt = detection.prompt
             sparse_prompts(prompt, embedding.original_size, embedding.input_size)
-            inside.append(detection)
-            prompts.append(prompt)
-    masks: dict[int, LabelledMask] = {}
+            prompts[index] = prompt
+    masks = {
+        index: _empty_mask(detection, embedding.original_size)
+        for index, detection in enumerate(detections)
+        if index not in prompts and detection.coco is not None and detection.coco.bbox is not None
+    }
     for three in (False, True):
-        mine = [index for index, prompt in enumerate(prompts) if prompt.is_lone_point == three]
+        mine = [index for index, prompt in prompts.items() if prompt.is_lone_point == three]
         for number, result in model.decode_each(
             embedding,
             [prompts[index] for index in mine],
@@ -156,7 +162,7 @@ def segment_boxes(
                 original_size=embedding.original_size,
                 threshold=model.spec.masks.threshold,
             )
-            detection = inside[mine[number]]
+            detection = detections[mine[number]]
             masks[mine[number]] = LabelledMask(
                 rle=encode_rle(result.masks[best]),
                 predicted_iou=float(result.scores[best]),
@@ -168,4 +174,20 @@ def segment_boxes(
                 box_score=detection.score,
                 prompt=detection.box,
             )
-    return [masks[index] for index in range(len(inside))]
+    return [mask for _, mask in sorted(masks.items())]
+
+
+def _empty_mask(detection: Detection, size: tuple[int, int]) -> LabelledMask:
+    """Return the mask of a box with nothing in it."""
+    height, width = size
+    return LabelledMask(
+        rle=encode_rle(np.zeros(size, np.bool_)),
+        predicted_iou=0.0,
+        stability_score=0.0,
+        points=[],
+        crop_box=[0, 0, width, height],
+        label=detection.label,
+        coco=detection.coco,
+        box_score=detection.score,
+        prompt=detection.box,
+    )

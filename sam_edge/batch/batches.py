@@ -20,6 +20,7 @@ from sam_edge.batch.values import (
     DONE,
     FAILED,
     KEPT,
+    STALL_TIMEOUT,
     BatchError,
     Item,
     Job,
@@ -84,6 +85,9 @@ class Batch:
             count = options.get(name)
             if count is not None and (not isinstance(count, int) or count < 1):
                 raise ArgumentError(f"{name} must be a whole number from 1 up, got {shown(count)}")
+        stall_timeout = options.get("stall_timeout") or STALL_TIMEOUT
+        if not 1 <= stall_timeout <= threading.TIMEOUT_MAX:
+            raise ArgumentError(f"stall_timeout is seconds, 1 at least, got {shown(stall_timeout)}")
         check_tiles(options.get("tile"), options.get("overlap"))
         for name in ("prompts", "text", "embeddings"):
             if options.get("tile") is not None and options.get(name):
@@ -142,6 +146,7 @@ class Batch:
             labels=tuple(sorted(labels)) if kind == "yolo" else (),
             memory_limit=MEMORY_LIMIT if limit is None else min(MEMORY_LIMIT, limit // 2),
             words=words,
+            stall_timeout=stall_timeout,
         )
         self._model = fingerprint_of(model.spec, model.engine, self.settings)["model"]
         self._unnamed = 0

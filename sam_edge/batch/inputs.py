@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache, partial
+from itertools import filterfalse
 from pathlib import Path
 from typing import Any
 
@@ -160,8 +162,9 @@ def _photos(source: str, out: Path | None) -> Iterator[Path]:
         matches = sorted(glob.glob(source, recursive=True))
         if not matches:
             raise ImageError(f"{source} matches no file")
+        in_results = _is_in(out)
         for match in matches:
-            if _is_in(Path(match), out):
+            if in_results(Path(match)):
                 continue
             if os.path.isdir(match):
                 yield from _below(Path(match), out)
@@ -173,15 +176,24 @@ def _photos(source: str, out: Path | None) -> Iterator[Path]:
         yield path
 
 
-def _is_in(path: Path, out: Path | None) -> bool:
-    """Whether a path is the folder of the results, or below it."""
-    return out is not None and is_below(path, out)
+def _is_in(out: Path | None) -> Callable[[Path], bool]:
+    """Return what says whether a path is the folder of the results, or below it."""
+    return partial(is_below, folder=out, real=cache(os.path.realpath)) if out else lambda _: False
 
 
-def is_below(path: Path, folder: Path) -> bool:
-    """Whether a path is a folder, or is below it, wherever links lead."""
-    above = os.path.join(os.path.realpath(folder), "")
-    return os.path.join(os.path.realpath(path), "").startswith(above)
+def is_below(path: Path, folder: Path, real: Callable[[Path], str] = os.path.realpath) -> bool:
+    """Whether a path is a folder, or is below it, wherever links lead.
+
+    Args:
+        path: the path.
+        folder: the folder.
+        real: of a folder, where links lead; of a million paths in few folders it may remember.
+    """
+    if path.is_symlink() or path.name in ("", ".."):
+        place = real(path)
+    else:
+        place = os.path.join(real(path.parent), path.name)
+    return os.path.join(place, "").startswith(os.path.join(real(folder), ""))
 
 
 def _below(folder: Path, out: Path | None) -> Iterator[Path]:
@@ -221,7 +233,7 @@ def _coco(
     skip: Skip | None,
 ) -> Iterator[_Named]:
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*.json") if not _is_in(file, out))
+        files = sorted(filterfalse(_is_in(out), path.rglob("*.json")))
         if len(files) != 1:
             raise TruthError(f"{path} has {len(files)} .json files; name the data set's instead")
         path = files[0]
@@ -265,7 +277,7 @@ def _labelme(folder: Path, out: Path | None, skip: Skip | None) -> Iterator[_Nam
 
 
 def _json_below(folder: Path, out: Path | None, rule: str) -> Iterable[Path]:
-    paths = sorted(file for file in folder.rglob("*.json") if not _is_in(file, out))
+    paths = sorted(filterfalse(_is_in(out), folder.rglob("*.json")))
     if not paths:
         raise TruthError(f"{folder} has no .json files; {rule}")
     return paths

@@ -51,6 +51,9 @@ class Options(TypedDict, total=False):
         resume: keep what an earlier run did, where photo, prompts, model and settings are the same.
         engine: ``local`` or ``ray``.
         address: of a Ray cluster; without it that of ``RAY_ADDRESS``, or one that is started here.
+        stall_timeout: seconds after which a worker process that neither opened the model nor ended
+            an encode, a decode or a photo is replaced; its photo is tried once more, then reported.
+            None for an hour.
         stop: where it is set, what is under way is finished and no more is begun.
     """
 
@@ -81,6 +84,7 @@ class Options(TypedDict, total=False):
     resume: bool
     engine: str
     address: str | None
+    stall_timeout: float | None
     stop: threading.Event | None
 
 

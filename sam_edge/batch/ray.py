@@ -245,7 +245,9 @@ def _connected(address: str | None) -> Any:  # noqa: ANN401 - the module
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **own)
         except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
             raise BatchError(
-                f"there is no Ray cluster at {address}: {' '.join(str(error).split())[:300]}"
+                f"no connection to a Ray cluster at {address}: "
+                f"{' '.join(str(error).split())[:300]}; it is not there, or wants a token that is "
+                "not set here (RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH)"
             ) from error
         if threading.current_thread() is threading.main_thread() and handler is not None:
             signal.signal(signal.SIGTERM, handler)

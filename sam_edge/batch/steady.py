@@ -7,11 +7,12 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import IO, Any
 
-from sam_edge.batch.values import FAILED, WANTS_MEMORY, BatchError, Job, Outcome, Settings
+from sam_edge.batch.values import ALIVE, FAILED, WANTS_MEMORY, BatchError, Job, Outcome, Settings
 from sam_edge.errors import SamEdgeError
 
 MOST_DEATHS = 2
@@ -49,6 +50,8 @@ class _Process:
     """
 
     def __init__(self, settings: Settings, share: int | None) -> None:
+        self.patience = settings.stall_timeout  # in seconds
+        self._stalled = False
         # -P: photos' folder is often the current one, and must not be searched for modules. A
         # group of its own: Ctrl-C is for the parent, which lets this finish its photo.
         group: dict[str, Any] = {"process_group": 0}
@@ -94,11 +97,30 @@ class _Process:
         try:
             pickle.dump(content, self._process.stdin)
             self._process.stdin.flush()
-            return pickle.load(self._process.stdout)
+            while (answer := self._heard(self._process.stdout)) == ALIVE:
+                pass
+            return answer
         except (OSError, EOFError, pickle.UnpicklingError):
             self.kill()
             self.end()
-            raise _DiedError(_death(self._process.returncode)) from None
+            stalled = f"made no progress for {self.patience:g} s"
+            death = stalled if self._stalled else _death(self._process.returncode)
+            raise _DiedError(death) from None
+
+    def _heard(self, stream: IO[bytes]) -> Any:  # noqa: ANN401 - what the process pickles
+        """Return what the process says next; end it if that takes too long."""
+        watch = threading.Timer(self.patience, self._stall)
+        watch.daemon = True
+        watch.start()
+        try:
+            return pickle.load(stream)
+        finally:
+            watch.cancel()
+
+    def _stall(self) -> None:
+        # An engine that wants memory may try again for ever.
+        self._stalled = True
+        self.kill()
 
 
 def _death(code: int) -> str:

@@ -12,6 +12,9 @@ from sam_edge.errors import SamEdgeError
 from sam_edge.segmenter import MEMORY_LIMIT
 from sam_edge_runtimes import FLOAT32
 
+STALL_TIMEOUT = 3600.0
+"""Seconds: ten times what ViT-H takes to encode a photo on a small board."""
+
 
 class BatchError(SamEdgeError, RuntimeError):
     """A batch that cannot go on, or whose arguments do not fit together."""
@@ -104,6 +107,8 @@ class Settings:
         labels: every label of the set, sorted: YOLO numbers them.
         memory_limit: in bytes, for what decoding a photo may hold.
         words: what to look for in photos without prompts; None for everything.
+        stall_timeout: seconds after which a worker that neither opened the model nor ended an
+            encode or a decode is replaced.
     """
 
     out: str
@@ -123,7 +128,11 @@ class Settings:
     labels: tuple[str, ...] = ()
     memory_limit: int = MEMORY_LIMIT
     words: Words | None = None
+    stall_timeout: float = STALL_TIMEOUT
 
+
+ALIVE = "alive"
+"""What a worker process says that has no answer yet: it gets on."""
 
 WANTS_MEMORY = "it may need more memory than its share of the limit"
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -61,12 +61,13 @@ class Worker:
 
     Args:
         settings: how photos are done.
+        alive: called where an encode or a decode of the model ends.
 
     Raises:
         SamEdgeError: if the model cannot be opened, or the place is none.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, alive: Callable[[], None] = lambda: None) -> None:
         self._settings = settings
         model = load_model(
             settings.bundle,
@@ -75,7 +76,7 @@ class Worker:
             memory=settings.memory,
             compute=settings.compute,
         )
-        self._model = _Remembering(model)
+        self._model = _Remembering(model, alive)
         self._grounder = None
         if (words := settings.words) is not None:
             self._grounder = load_grounder(
@@ -280,10 +281,14 @@ class Worker:
 
 
 class _Remembering:
-    """A model that keeps its first embedding of a photo: that of all of it, not of a crop."""
+    """A model that says when it did something, and keeps its first embedding of a photo.
 
-    def __init__(self, model: Model) -> None:
+    That is the embedding of all of it, not of a crop.
+    """
+
+    def __init__(self, model: Model, alive: Callable[[], None]) -> None:
         self.model = model
+        self._alive = alive
         self.last: ImageEmbedding | None = None
 
     @property
@@ -292,6 +297,7 @@ class _Remembering:
 
     def encode_image(self, image: ImageLike) -> ImageEmbedding:
         embedding = self.model.encode_image(image)
+        self._alive()
         if self.last is None:
             self.last = embedding
         return embedding
@@ -303,7 +309,9 @@ class _Remembering:
         point_labels: Float32,
         mask_input: Float32 | None = None,
     ) -> tuple[Float32, Float32]:
-        return self.model.decode_tensors(embedding, point_coords, point_labels, mask_input)
+        answer = self.model.decode_tensors(embedding, point_coords, point_labels, mask_input)
+        self._alive()
+        return answer
 
 
 def fingerprint_of(spec: ModelSpec, engine: str, settings: Settings) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """A process that does photos: settings in, then a job in and an outcome out, until stdin ends.
 
-Started by ``sam_edge.batch.local``. It ends when its parent does, so it outlives no batch.
+Meanwhile ``ALIVE`` says that it gets on. Started by ``sam_edge.batch.steady``; it ends when its
+parent does, so it outlives no batch.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ import os
 import pickle
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
-from sam_edge.batch.values import reason
+from sam_edge.batch.values import ALIVE, reason
 from sam_edge.batch.worker import Worker
 from sam_edge.errors import SamEdgeError
 from sam_edge_runtimes.memory import resident_sizes
@@ -28,14 +31,24 @@ def main() -> None:
     logging.basicConfig(format="%(message)s", level="WARNING")
     requests = sys.stdin.buffer
 
+    writing = threading.Lock()  # photos are decoded ahead, in a thread
+    said = time.monotonic()
+
     def answer(content: object) -> None:
-        pickle.dump(content, answers)
-        answers.flush()
+        with writing:
+            pickle.dump(content, answers)
+            answers.flush()
+
+    def alive() -> None:
+        nonlocal said
+        if time.monotonic() - said > settings.stall_timeout / 10:
+            said = time.monotonic()
+            answer(ALIVE)
 
     try:
         settings, share = pickle.load(requests)
         limit_memory(share)
-        worker = Worker(settings)
+        worker = Worker(settings, alive)
         worker.limited = share is not None
     except Exception as error:
         answer(error if isinstance(error, SamEdgeError) else SamEdgeError(reason(error)))

@@ -23,6 +23,7 @@ from sam_edge.cli.knobs import (
 )
 from sam_edge.cli.targets import json_target, prepare
 from sam_edge.cli.words import add_word_arguments, check_words
+from sam_edge.errors import UnwritableError
 from sam_edge.files import json_text
 from sam_edge.formats.write import FORMATS
 from sam_edge.prompt_files import PROMPTS_HELP
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from sam_edge.batch import Outcome, Summary
 
 MOST_PROCESSES = 4096
+MOST_SECONDS = 7 * 24 * 3600
 
 BATCH_EXAMPLES = """\
 examples:
@@ -118,6 +120,12 @@ def add_commands(subparsers: Subparsers) -> None:
     where.add_argument(
         "--engine", default="local", metavar="NAME", help="local, which is the default, or ray"
     )
+    where.add_argument(
+        "--stall-timeout",
+        type=whole_number(1, MOST_SECONDS),
+        metavar="SECONDS",
+        help="replace a worker that makes no progress for so long (default: an hour)",
+    )
     where.add_argument("--address", metavar="ADDRESS", help="of a Ray cluster; auto finds one")
     add_tile_arguments(batch)
     add_generator_arguments(batch)
@@ -133,7 +141,8 @@ def run_batch(arguments: argparse.Namespace) -> int:
     check_words(arguments)
     stop = threading.Event()
     given = [*arguments.photos, arguments.prompts, arguments.classes]
-    prepare(json_target(arguments.json_log), [Path(word) for word in given if word is not None])
+    log_file = json_target(arguments.json_log, "--json-log")
+    prepare(log_file, [Path(word) for word in given if word is not None])
     batch = Batch(
         arguments.photos,
         arguments.output,
@@ -164,6 +173,7 @@ def run_batch(arguments: argparse.Namespace) -> int:
         resume=arguments.resume,
         engine=arguments.engine,
         address=arguments.address,
+        stall_timeout=arguments.stall_timeout,
         stop=stop,
     )
     total = len(batch.photos.items)
@@ -189,14 +199,18 @@ def run_batch(arguments: argparse.Namespace) -> int:
 class _Log:
     """JSON lines, each written when it is known."""
 
-    def __init__(self, file: IO[str] | None, prints: bool) -> None:
+    def __init__(self, file: IO[bytes] | None, prints: bool) -> None:
         self._file = file
         self._prints = prints
 
     def write(self, event: dict[str, Any]) -> None:
         if self._file is not None:
-            self._file.write(json_text(event))
-            self._file.flush()
+            try:
+                self._file.write(json_text(event).encode())
+            except OSError as error:
+                raise UnwritableError(
+                    f"{self._file.name} cannot be written: {error.strerror}; go on with --resume"
+                ) from error
         elif self._prints:
             show(json_text(event))
             sys.stdout.flush()
@@ -205,7 +219,8 @@ class _Log:
 @contextmanager
 def _log(word: str | None) -> Iterator[_Log]:
     named = word is not None and word != "-"
-    with open(str(word), "w", encoding="utf-8") if named else nullcontext() as file:
+    # Without a buffer nothing is left to be written when it is closed.
+    with open(str(word), "wb", buffering=0) if named else nullcontext() as file:
         yield _Log(file, word == "-")
 
 

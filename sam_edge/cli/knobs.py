@@ -34,7 +34,7 @@ def add_tile_arguments(parser: argparse.ArgumentParser) -> None:
         "--overlap",
         type=whole_number(1),
         metavar="PIXELS",
-        help="what neighbouring tiles have in common at least (default: an eighth of --tile)",
+        help="what neighbouring tiles have in common at least (default: --tile / 8, 16 at least)",
     )
 
 

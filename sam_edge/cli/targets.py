@@ -68,8 +68,8 @@ def files_for(
     return [Target(path, flag)]
 
 
-def json_target(word: str | None) -> list[Target]:
-    """Return the file that ``--json`` names; none without the flag, or where ``-`` prints.
+def json_target(word: str | None, flag: str = "--json") -> list[Target]:
+    """Return the file that a flag names; none without the flag, or where ``-`` prints.
 
     Raises:
         CommandLineError: if it is a folder or a picture.
@@ -77,10 +77,10 @@ def json_target(word: str | None) -> list[Target]:
     if word is None or word == "-":
         return []
     if word == "" or word.endswith(("/", os.sep)) or os.path.isdir(word):
-        raise CommandLineError(f"--json {word!r}: name a file, or - to print")
+        raise CommandLineError(f"{flag} {word!r}: name a file, or - to print")
     if Path(word).suffix.lower() in PHOTO_SUFFIXES:
-        raise CommandLineError(f"--json {word}: that is a picture's name; use .json")
-    return [Target(Path(word), "--json")]
+        raise CommandLineError(f"{flag} {word}: that is a picture's name; use .json")
+    return [Target(Path(word), flag)]
 
 
 def prepare(targets: Sequence[Target], inputs: Sequence[Path]) -> None:

@@ -6,7 +6,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -182,8 +182,8 @@ class DetectionFile:
         Args:
             photo: its file.
             image_id: of the photo, where its data set says it: a list of results is of these.
-            skip: called with one line for each box that is bad and left out; None raises at the
-                first.
+            skip: called with one line for each box that is bad: it is left out, or has no ``box``
+                where COCO's has no area; None raises at the first.
 
         Raises:
             DetectionError: as for ``image_id``.
@@ -200,7 +200,10 @@ class DetectionFile:
         detections = []
         for number, entry in self.entries.get(mine, ()):
             with skipping(skip, DetectionError), in_file(self.path, "box", number):
-                detections.append(self._detection(entry, mine))
+                x, y, width, height = _xywh(entry)
+                detection = self._detection(entry, mine, (x, y, width, height))
+                detections.append(detection)  # COCO's evaluation counts boxes without an area, too
+                detections[-1] = replace(detection, box=Box(x, y, x + width, y + height))
         return PhotoPrompts(str(self.path), tuple(detections), size)
 
     def has_distinct_ids(self) -> bool:
@@ -208,10 +211,12 @@ class DetectionFile:
         ids = [entry.get("id") for boxes in self.entries.values() for _, entry in boxes]
         return None not in ids and len(set(map(repr, ids))) == len(ids)
 
-    def _detection(self, entry: Mapping[str, Any], image_id: Identity) -> Detection:
-        x, y, width, height = numbers(entry, "bbox", 4)
-        if entry.get("bbox_mode") == _XYXY_ABS:
-            width, height = width - x, height - y
+    def _detection(
+        self,
+        entry: Mapping[str, Any],
+        image_id: Identity,
+        bbox: tuple[float, float, float, float],
+    ) -> Detection:
         score = entry.get("score")
         if score is not None and not is_number(score):
             raise ValueError(f"score must be a number, got {shown(score)}")
@@ -221,13 +226,13 @@ class DetectionFile:
             category = self.categories[number]
         coco = CocoBox(
             image_id=image_id,
-            bbox=(x, y, width, height),
+            bbox=bbox,
             category=category,
             annotation_id=None if entry.get("id") is None else identity(entry, "id"),
             score=score,
         )
         label = "object" if category is None else category["name"]
-        return Detection(Box(x, y, x + width, y + height), label, coco, score=score)
+        return Detection(None, label, coco, score=score)
 
 
 def read_detections(
@@ -273,6 +278,13 @@ def flattened(content: Any) -> Any:  # noqa: ANN401 - JSON is anything
 
 _XYXY_ABS = 0
 """``BoxMode.XYXY_ABS``; ``XYWH_ABS`` is COCO's own."""
+
+
+def _xywh(entry: Mapping[str, Any]) -> tuple[float, float, float, float]:
+    x, y, width, height = numbers(entry, "bbox", 4)
+    if entry.get("bbox_mode") == _XYXY_ABS:
+        width, height = width - x, height - y
+    return x, y, width, height
 
 
 def _is_photo(entry: object) -> bool:

@@ -36,7 +36,8 @@ class Grid:
     Attributes:
         size: ``(H, W)`` of the picture.
         tile: side of a tile, in pixels; a picture that is smaller has one tile along that side.
-        overlap: how many pixels neighbours have in common at least; None for an eighth of a tile.
+        overlap: how many pixels neighbours have in common at least; None for an eighth of a tile,
+            16 at least.
 
     Raises:
         TilingError: if a tile has fewer than 64 or more than 16,384 pixels a side, or the overlap
@@ -61,7 +62,9 @@ class Grid:
     @property
     def shared(self) -> int:
         """The overlap, in pixels."""
-        return self.tile // 8 if self.overlap is None else self.overlap
+        if self.overlap is None:
+            return max(LEAST_OVERLAP, self.tile // 8)
+        return self.overlap
 
     def tiles(self) -> Iterator[Tile]:
         """Yield the tiles, row by row."""

@@ -8,6 +8,7 @@ from PIL import Image
 
 from sam_edge.cli import everything, main
 from sam_edge.detections import Detection, segment_boxes
+from sam_edge.formats import coco_document
 from sam_edge.formats.records import CocoBox
 from sam_edge.prompts import Box, PromptError
 from tests.sam_edge.known import model_of
@@ -63,6 +64,21 @@ def test_a_box_outside_of_the_photo_is_left_out_and_the_order_stays(model):
     assert [mask.label for mask in found] == ["a", "b"]
     assert len(skipped) == 1
     assert segment_boxes(model, embedding, []) == []
+
+
+def test_a_detectors_box_in_which_nothing_can_be_segmented_has_an_empty_mask(model):
+    embedding = model.encode_image(np.zeros((*SIZE, 3), np.uint8))
+    outside = Detection(Box(300, 10, 400, 90), "outside", CocoBox(7, (300, 10, 100, 80)), score=0.9)
+    flat = Detection(None, "flat", CocoBox(7, (30, 10, 0, 80)))
+    detections = [outside, Detection(Box(*BOXES[0]), "a", CocoBox(7, (40, 20, 80, 80))), flat]
+    found = segment_boxes(model, embedding, detections, skip=lambda _: None)
+    assert [(mask.label, mask.area > 0) for mask in found] == [
+        ("outside", False),
+        ("a", True),
+        ("flat", False),
+    ]
+    entries = coco_document(found, file_name="a.jpg", size=SIZE)["annotations"]
+    assert [entry["bbox"] for entry in entries] == [list(each.coco.bbox) for each in detections]
 
 
 def test_boxes_of_a_photo_of_another_size_are_refused(model, monkeypatch, tmp_path, capsys):

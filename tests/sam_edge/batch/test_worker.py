@@ -100,6 +100,15 @@ def test_what_is_done_and_right_is_kept_and_nothing_else(tmp_path):
     assert again == ["done", "done", "kept"]
 
 
+def test_a_worker_says_after_each_encode_and_decode_that_it_gets_on(shots, tmp_path):
+    batch = Batch(shots / "a" / "000.png", tmp_path / "out", generator={"points_per_side": 16})
+    place_at(batch.settings.out).write(MARK, b"{}")
+    said = []
+    (job,) = batch.jobs()
+    assert Worker(batch.settings, lambda: said.append(1))(job).status == "done"
+    assert len(said) > 2
+
+
 def test_a_photo_that_cannot_be_done_says_why(shots, tmp_path):
     missing, pipe = tmp_path / "missing.png", tmp_path / "x.png"
     if hasattr(os, "mkfifo"):

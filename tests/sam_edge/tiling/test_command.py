@@ -14,6 +14,7 @@ from PIL import Image
 import sam_edge
 from sam_edge.cli import everything, main
 from sam_edge.masks import decode_rle, from_coco_rle
+from sam_edge.tiling.grid import Grid
 
 PHOTO = str(files("sam_edge") / "assets" / "photos" / "coffee.jpg")
 TILES = ["--tile", "400", "--overlap", "64", "--points-per-side", "2"]
@@ -66,6 +67,11 @@ def test_suffix_and_overlay_are_understood(tmp_path):
     assert json.loads(out.read_text())["features"]
     with Image.open(over) as picture:
         assert picture.size == (600, 400)
+
+
+def test_the_smallest_tiles_need_no_overlap_said():
+    assert Grid((200, 200), 64).shared == Grid((200, 200), 127).shared == 16
+    assert Grid((200, 200), 1024).shared == 128
 
 
 @pytest.mark.parametrize(
