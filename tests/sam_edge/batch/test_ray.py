@@ -10,6 +10,7 @@ import pytest
 
 import sam_edge.batch
 from tests.sam_edge.batch.drawn import draw_set, tree
+from tests.sam_edge.grounding.conftest import BUNDLE
 
 pytest.importorskip("ray.data")
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="its clusters are of Linux")
@@ -77,6 +78,26 @@ def main(photos, out):
 main(*sys.argv[1:])
 """
 
+WORDS_ON_TWO_NODES = """
+import json, os, sys
+import ray
+from ray.cluster_utils import Cluster
+import sam_edge.batch
+
+def main(photos, out, words, caches):
+    cluster = Cluster()
+    for number in "01":  # machines that have nothing yet
+        cluster.add_node(num_cpus=1, env_vars={"SAM_EDGE_CACHE": os.path.join(caches, number)})
+    ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
+    options = json.loads(words)
+    outcomes = sam_edge.batch.iterate(photos, out, engine="ray", **options)
+    print(json.dumps([outcome.status for outcome in outcomes]))
+    ray.shutdown()
+    cluster.shutdown()
+
+main(*sys.argv[1:])
+"""
+
 
 def run_script(code, *words, **variables):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
@@ -109,6 +130,22 @@ def test_a_cluster_that_loses_processes_and_a_machine_loses_no_photo(tmp_path):
     sam_edge.batch.run(photos, tmp_path / "one", prompts=photos / "boxes.csv", processes=1)
     ours = {name: data for name, data in tree(tmp_path / "ray").items() if "-partial" not in name}
     assert ours == tree(tmp_path / "one")
+
+
+@pytest.mark.slow
+def test_words_reach_machines_that_have_neither_model(tmp_path):
+    pytest.importorskip("tokenizers")
+    photos = draw_set(tmp_path / "photos", 12)
+    words = {"grounder": str(BUNDLE), "text": ["a cat", "the red mug"], "text_threshold": 0.3}
+    caches = tmp_path / "caches"
+    statuses = run_script(
+        WORDS_ON_TWO_NODES, photos, tmp_path / "ray", json.dumps(words), str(caches)
+    )
+    assert statuses == ["done"] * 12
+    bundles = {path.name for path in caches.glob("*/batch/*")}
+    assert len(list(caches.glob("*/batch/*"))) == 2 * len(bundles) == 4
+    sam_edge.batch.run(photos, tmp_path / "one", processes=1, **words)
+    assert tree(tmp_path / "ray") == tree(tmp_path / "one")
 
 
 def test_the_example_of_a_cluster_is_one_that_ray_takes():
