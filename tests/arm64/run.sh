@@ -51,12 +51,14 @@ platforms=$(for glibc in $(seq 17 41); do echo "--platform manylinux_2_${glibc}_
     'pytest>=8.3' 'hypothesis>=6.100' 'pycocotools>=2.0.8' 'tifffile>=2024.1' 'httpx>=0.27' \
     'pytest-timeout>=2.4' "numpy${NUMPY:+==$NUMPY}"
 
-# In a mount namespace of its own, so that nothing stays mounted whatever happens.
+# In a mount namespace of its own, so that nothing stays mounted whatever happens; what is written in the
+# checkout is nobody else's and goes with it.
 arm64() {
     QEMU_CPU=$cpu ROOT=$root unshare --mount bash -euc '
         mkdir -p "$ROOT/checkout"
         mount -t proc proc "$ROOT/proc" && mount --rbind /sys "$ROOT/sys" && mount --rbind /dev "$ROOT/dev"
-        mount -o bind,ro "$PWD" "$ROOT/checkout"
+        mount -t tmpfs tmpfs "$ROOT/mnt" && mkdir "$ROOT"/mnt/{written,work}
+        mount -t overlay overlay "$ROOT/checkout" -o lowerdir="$PWD",upperdir="$ROOT/mnt/written",workdir="$ROOT/mnt/work"
         exec env -i QEMU_CPU="$QEMU_CPU" HOME=/root PYTHONPATH=/opt/site PYTHONPYCACHEPREFIX=/tmp/pycache \
             HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis \
             PATH=/usr/bin:/bin /usr/sbin/chroot "$ROOT" /bin/sh -ec "cd /checkout; exec \"\$@\"" - "$@"' - "$@"
