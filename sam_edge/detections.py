@@ -17,7 +17,7 @@ from sam_edge.formats.records import CocoBox, LabelledMask
 from sam_edge.masks import encode_rle
 from sam_edge.masks.upsample import stability_scores
 from sam_edge.prompts import Box, Prompt, sparse_prompts
-from sam_edge.segmenter import MEMORY_LIMIT, Segmenter
+from sam_edge.segmenter import MEMORY_LIMIT, PromptDecoder
 
 
 class DetectionError(SamEdgeError, ValueError):
@@ -108,7 +108,7 @@ def _scaled(detection: Detection, size: tuple[int, int]) -> Detection:
 
 
 def segment_boxes(
-    model: Segmenter,
+    model: PromptDecoder,
     embedding: ImageEmbedding,
     detections: Sequence[Detection],
     *,

@@ -47,13 +47,27 @@ class Segmentation:
         return best
 
 
-class Segmenter(Protocol):
-    """What can turn prompts into masks: a bundle on an engine, or the PyTorch reference."""
+class PromptDecoder(Protocol):
+    """What can turn prompts into masks once a photo is encoded."""
 
     @property
     def spec(self) -> ModelSpec:
         """What the model is."""
         ...
+
+    def decode_each(
+        self,
+        embedding: ImageEmbedding,
+        prompts: Sequence[Prompt],
+        multimask: bool = True,
+        memory_limit: int = MEMORY_LIMIT,
+    ) -> Iterator[tuple[int, Segmentation]]:
+        """Segment many objects of one photo without keeping their masks."""
+        ...
+
+
+class Segmenter(PromptDecoder, Protocol):
+    """What can turn prompts into masks: a bundle on an engine, or the PyTorch reference."""
 
     def encode_image(self, image: ImageLike) -> ImageEmbedding:
         """Encode a photo once, for any number of prompts."""
@@ -75,14 +89,4 @@ class Segmenter(Protocol):
         self, embedding: ImageEmbedding, prompts: Sequence[Prompt], multimask: bool = True
     ) -> list[Segmentation]:
         """Segment many objects of one photo."""
-        ...
-
-    def decode_each(
-        self,
-        embedding: ImageEmbedding,
-        prompts: Sequence[Prompt],
-        multimask: bool = True,
-        memory_limit: int = MEMORY_LIMIT,
-    ) -> Iterator[tuple[int, Segmentation]]:
-        """Segment many objects of one photo without keeping their masks."""
         ...

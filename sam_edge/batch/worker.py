@@ -7,7 +7,7 @@ import hashlib
 import json
 import stat
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,8 @@ from sam_edge.image import MAX_PIXELS, ImageLike, RgbImage
 from sam_edge.loading import load_model
 from sam_edge.model import Model
 from sam_edge.photos import Photo
+from sam_edge.prompts import Prompt
+from sam_edge.segmenter import MEMORY_LIMIT, Segmentation
 from sam_edge.spec import BundleSpec, ModelSpec
 from sam_edge.tiling import georeference_of, open_windows, segment_tiles
 from sam_edge_runtimes import Float32
@@ -213,7 +215,7 @@ class Worker:
         if not detections:
             return []
         return segment_boxes(
-            self._model.model,
+            self._model,
             self._model.encode_image(pixels),
             detections,
             memory_limit=self._settings.memory_limit,
@@ -251,7 +253,7 @@ class Worker:
             return []
         embedding = self._model.encode_image(pixels)
         limit = self._settings.memory_limit
-        return segment_detections(self._model.model, embedding, found, memory_limit=limit)
+        return segment_detections(self._model, embedding, found, memory_limit=limit)
 
     def _result(
         self,
@@ -287,16 +289,16 @@ class _Remembering:
     """
 
     def __init__(self, model: Model, alive: Callable[[], None]) -> None:
-        self.model = model
+        self._model = model
         self._alive = alive
         self.last: ImageEmbedding | None = None
 
     @property
     def spec(self) -> ModelSpec:
-        return self.model.spec
+        return self._model.spec
 
     def encode_image(self, image: ImageLike) -> ImageEmbedding:
-        embedding = self.model.encode_image(image)
+        embedding = self._model.encode_image(image)
         self._alive()
         if self.last is None:
             self.last = embedding
@@ -309,9 +311,20 @@ class _Remembering:
         point_labels: Float32,
         mask_input: Float32 | None = None,
     ) -> tuple[Float32, Float32]:
-        answer = self.model.decode_tensors(embedding, point_coords, point_labels, mask_input)
+        answer = self._model.decode_tensors(embedding, point_coords, point_labels, mask_input)
         self._alive()
         return answer
+
+    def decode_each(
+        self,
+        embedding: ImageEmbedding,
+        prompts: Sequence[Prompt],
+        multimask: bool = True,
+        memory_limit: int = MEMORY_LIMIT,
+    ) -> Iterator[tuple[int, Segmentation]]:
+        for found in self._model.decode_each(embedding, prompts, multimask, memory_limit):
+            self._alive()
+            yield found
 
 
 def fingerprint_of(spec: ModelSpec, engine: str, settings: Settings) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from sam_edge.formats.records import LabelledMask
 from sam_edge.grounding.grounder import Grounder
 from sam_edge.grounding.selection import DUPLICATE_IOU, NMS_IOU, without_duplicates
 from sam_edge.image import ImageLike, read_image
-from sam_edge.segmenter import MEMORY_LIMIT, Segmenter
+from sam_edge.segmenter import MEMORY_LIMIT, PromptDecoder, Segmenter
 
 
 def segment_text(
@@ -65,7 +65,7 @@ def segment_text(
 
 
 def segment_detections(
-    model: Segmenter,
+    model: PromptDecoder,
     embedding: ImageEmbedding,
     detections: Sequence[Detection],
     duplicate_iou: float = DUPLICATE_IOU,

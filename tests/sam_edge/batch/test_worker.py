@@ -107,6 +107,12 @@ def test_a_worker_says_after_each_encode_and_decode_that_it_gets_on(shots, tmp_p
     (job,) = batch.jobs()
     assert Worker(batch.settings, lambda: said.append(1))(job).status == "done"
     assert len(said) > 2
+    del said[:]
+    batch = Batch(shots / "a" / "000.png", tmp_path / "out2", prompts=shots / "boxes.csv")
+    place_at(batch.settings.out).write(MARK, b"{}")
+    (job,) = batch.jobs()
+    assert Worker(batch.settings, lambda: said.append(1))(job).masks == 2
+    assert len(said) == 1 + 2
 
 
 def test_a_photo_that_cannot_be_done_says_why(shots, tmp_path):
