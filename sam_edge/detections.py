@@ -71,15 +71,20 @@ class PhotoPrompts:
     size: tuple[int, int] | None = None
     shares: bool = False
 
-    def at(self, size: tuple[int, int] | None, name: str) -> list[Detection]:
+    def at(
+        self, size: tuple[int, int] | None, name: str, *, skip: Skip | None = None
+    ) -> list[Detection]:
         """Return the objects in the photo's pixels.
 
         Args:
             size: ``(H, W)`` of the photo; None takes what the file says for true.
             name: of the photo, for messages.
+            skip: called with one line for each share that is no place in the photo and is left
+                out; None raises at the first.
 
         Raises:
             DetectionError: if the file is of a photo of another size.
+            PromptError: if a share is no place in the photo.
         """
         if size is not None and self.size not in (None, size):
             height, width = self.size or size
@@ -92,7 +97,11 @@ class PhotoPrompts:
         known = size or self.size
         if known is None:
             raise DetectionError(f"{self.source} has shares of a photo's sides, give its size")
-        return [_scaled(detection, known) for detection in self.detections]
+        found = []
+        for detection in self.detections:
+            with skipping(skip, PromptError):
+                found.append(_scaled(detection, known))
+        return found
 
 
 def _scaled(detection: Detection, size: tuple[int, int]) -> Detection:

@@ -7,13 +7,14 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Unpack
 
 from sam_edge.automatic import SamAutomaticMaskGenerator
 from sam_edge.batch.categories import joined
 from sam_edge.batch.collected import COCO, ERRORS, ErrorLog, write_coco
-from sam_edge.batch.inputs import PhotoSet, is_below, photo_set
+from sam_edge.batch.inputs import PhotoSet, folder_read, is_below, photo_set
 from sam_edge.batch.options import ENGINES, Options, Paths, Summary, all_knobs
 from sam_edge.batch.places import local_folder, place_at
 from sam_edge.batch.values import (
@@ -32,6 +33,7 @@ from sam_edge.batch.values import (
 from sam_edge.batch.worker import RECORD, fingerprint_of, made_by
 from sam_edge.detections import DetectionError, PhotoPrompts, UnnamedPhotoError
 from sam_edge.errors import ArgumentError, SamEdgeError
+from sam_edge.fields import is_number
 from sam_edge.files import json_text
 from sam_edge.formats.write import FORMATS
 from sam_edge.formats.yolo import yolo_data
@@ -81,13 +83,17 @@ class Batch:
             raise ArgumentError(f"format is one of {', '.join(FORMATS)}, got {shown(kind)}")
         if options.get("engine", "local") not in ENGINES:
             raise ArgumentError(f"engine is one of {', '.join(ENGINES)}")
-        for name in ("processes", "threads", "memory_limit"):
+        for name in ("processes", "threads", "memory_limit", "tile", "overlap"):
             count = options.get(name)
             if count is not None and (not isinstance(count, int) or count < 1):
                 raise ArgumentError(f"{name} must be a whole number from 1 up, got {shown(count)}")
-        stall_timeout = options.get("stall_timeout") or STALL_TIMEOUT
-        if not 1 <= stall_timeout <= threading.TIMEOUT_MAX:
+        stall_timeout = options.get("stall_timeout")
+        stall_timeout = STALL_TIMEOUT if stall_timeout is None else stall_timeout
+        if not is_number(stall_timeout) or not 1 <= stall_timeout <= threading.TIMEOUT_MAX:
             raise ArgumentError(f"stall_timeout is seconds, 1 at least, got {shown(stall_timeout)}")
+        tolerance = options.get("tolerance", 1.0)
+        if not is_number(tolerance) or tolerance < 0:
+            raise ArgumentError(f"tolerance is pixels, 0 at least, got {shown(tolerance)}")
         check_tiles(options.get("tile"), options.get("overlap"))
         for name in ("prompts", "text", "embeddings"):
             if options.get("tile") is not None and options.get(name):
@@ -136,7 +142,7 @@ class Batch:
             compute=model.compute.name,
             memory=memory,
             kind=kind,
-            tolerance=options.get("tolerance", 1.0),
+            tolerance=tolerance,
             stretch=options.get("stretch", False),
             generator={} if self._prompts is not None or words is not None else knobs,
             tile=options.get("tile"),
@@ -160,8 +166,26 @@ class Batch:
         folder = local_folder(self.settings.out)
         if folder is not None:
             prompts = options.get("prompts")
-            _refuse_to_be_read(folder, kind, sources, None if prompts is None else Path(prompts))
+            _refuse_to_be_read(
+                self.photos.items, folder, kind, sources, None if prompts is None else Path(prompts)
+            )
             _refuse_to_write_over(self.photos.items, folder, kind, begun)
+
+    @property
+    def problems(self) -> list[str]:
+        """What is bad in the call's files and of no photo, a line each; more may come."""
+        return list(self._problems)
+
+    def writes(self, path: str | os.PathLike[str]) -> bool:
+        """Whether a file is one of the results."""
+        folder = local_folder(self.settings.out)
+        if folder is None or not is_below(Path(path), folder):
+            return False
+        name = os.path.relpath(os.path.realpath(path), os.path.realpath(folder))
+        mine = name.replace(os.sep, "/").casefold()
+        return any(
+            each.casefold() == mine for each in _names(self.photos.items, self.settings.kind)
+        )
 
     def _read_prompts(self, options: Options) -> PromptFile | None:
         path, classes = options.get("prompts"), options.get("classes")
@@ -360,18 +384,22 @@ def _described(settings: Settings) -> dict[str, Any]:
 
 
 def _refuse_to_be_read(
-    folder: Path, kind: str, sources: Sequence[str | os.PathLike[str]], prompts: Path | None
+    items: Sequence[Item],
+    folder: Path,
+    kind: str,
+    sources: Sequence[str | os.PathLike[str]],
+    prompts: Path | None,
 ) -> None:
     """Refuse results that the next run would take for photos, or for prompts."""
-    for source in sources:
-        if (
-            kind == "png"
-            and os.path.isdir(source)
-            and os.path.realpath(source) == os.path.realpath(folder)
-        ):
+    for source in sources if kind == "png" else ():
+        place = folder_read(source)
+        if place is None or not is_below(place, folder):
+            continue
+        real = cache(os.path.realpath)
+        if any(is_below(folder / f"{item.name}.png", place, real) for item in items):
             raise ArgumentError(
-                f"{folder} is where the photos are, and a label map is a photo, too; name another "
-                "folder, which may be below it"
+                f"results would be among the photos of {place}, and a label map is a photo, too; "
+                "name another folder, which may be below it"
             )
     if kind not in ("yolo", "labelme") or prompts is None or not prompts.is_dir():
         return
@@ -380,6 +408,17 @@ def _refuse_to_be_read(
             f"{folder} is below {prompts}, and all that is there is read as prompts; name a folder "
             "outside it"
         )
+
+
+def _of_all(kind: str) -> tuple[str, ...]:
+    return (COCO, MARK, ERRORS, *([YOLO_DATA] if kind == "yolo" else []))
+
+
+def _names(items: Sequence[Item], kind: str) -> Iterator[str]:
+    """Yield every file that a batch may write into the folder of its results."""
+    yield from _of_all(kind)
+    for item in items:
+        yield from (f"{item.name}{FORMATS[kind]}", f"{item.name}{RECORD}")
 
 
 def _refuse_to_write_over(items: Sequence[Item], folder: Path, kind: str, begun: bool) -> None:
@@ -392,14 +431,11 @@ def _refuse_to_write_over(items: Sequence[Item], folder: Path, kind: str, begun:
         begun: whether a batch has written there; what is there is its own then.
     """
     read = {os.path.abspath(item.path).casefold() for item in items}
-    whole = (COCO, MARK, ERRORS, *([YOLO_DATA] if kind == "yolo" else []))
-    for name in whole:
+    for name in _of_all(kind):
         if os.path.isdir(folder / name):
             raise ArgumentError(f"{folder / name} is a folder; name another one for the results")
-    endings = (FORMATS[kind], RECORD)
-    names = [*whole, *(f"{item.name}{ending}" for item in items for ending in endings)]
     look = not begun and os.path.isdir(folder)
-    for name in names:
+    for name in _names(items, kind):
         target = os.path.abspath(folder / name)
         if target.casefold() in read or (look and os.path.lexists(target)):
             raise ArgumentError(

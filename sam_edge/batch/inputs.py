@@ -67,12 +67,12 @@ def photo_set(
         dataset: what a folder is: ``sa1b`` and ``labelme`` take the photos that its JSON files
             name, ``coco`` the one JSON file below it; None takes every photo.
         images: the folder of a COCO data set's photos; None looks for them.
-        out: the folder of the results: nothing in it is taken for a photo.
+        out: the folder of the results: nothing in it is taken for a photo, but for a source in it.
         skip: called with one line for each entry that is bad and left out; None raises at the
             first.
 
     Raises:
-        ArgumentError: if the dataset is of no such kind.
+        ArgumentError: if the dataset is of no such kind, or the results would be among its files.
         ImageError: if there are no photos.
         TruthError: if a data set is not what it is said to be.
         OSError: if a folder or a list cannot be read.
@@ -89,6 +89,7 @@ def photo_set(
         if dataset == "coco" or path.suffix.lower() == ".json":
             named += _coco(path, images, categories, out, skip)
         elif dataset is not None:
+            _refuse_results_among(path, out)
             reader: Callable[[Path, Path | None, Skip | None], Iterator[_Named]]
             reader = _sa1b if dataset == "sa1b" else _labelme
             named += reader(path, out, skip)
@@ -96,9 +97,10 @@ def photo_set(
             named += map(_Named, _photos(source, out))
         if len(sources) == 1 and path.is_dir():
             root = os.path.abspath(path)
+    real = cache(os.path.realpath)  # of a million photos in few folders
     seen: dict[str, _Named] = {}
     for photo in named:
-        seen.setdefault(os.path.abspath(photo.path), photo)
+        seen.setdefault(os.path.join(real(photo.path.parent), photo.path.name), photo)
     if not seen:
         what = ", ".join(printable(os.fspath(source))[:60] for source in sources[:3]) or "nothing"
         raise ImageError(f"{what}: there are no photos ({', '.join(PHOTO_SUFFIXES)})")
@@ -108,10 +110,11 @@ def photo_set(
         raise TruthError(
             f"two photos have the number {number}; name one data set, or number its photos anew"
         )
-    if root is None or any(not path.startswith(os.path.join(root, "")) for path in seen):
-        folders = {os.path.dirname(path) for path in seen}
+    paths = [os.path.abspath(photo.path) for photo in seen.values()]
+    if root is None or any(not path.startswith(os.path.join(root, "")) for path in paths):
+        folders = {os.path.dirname(path) for path in paths}
         root = os.path.commonpath(folders) if len({_drive(path) for path in folders}) == 1 else ""
-    relative = [_from(root, path) for path in seen]
+    relative = [_from(root, path) for path in paths]
     found = [
         Item(index, photo.path, name, photo.file_name or printable(place), photo.image_id)
         for index, (photo, place, name) in enumerate(
@@ -128,6 +131,8 @@ def distinct_names(paths: Sequence[str]) -> list[str]:
 
     >>> distinct_names(["a/cup.jpg", "b/cup.jpg", "b/cup.png", "B/CUP.png"])
     ['a/cup', 'b/cup.jpg', 'b/cup.png-2', 'B/CUP.png-3']
+    >>> distinct_names(["X.JPG", "x.jpg", "X.JPG-0.png"])
+    ['X.JPG-0', 'x.jpg-1', 'X.JPG-0-2']
     """
     names = [os.path.splitext(path)[0] for path in paths]
     for longer in (paths, [f"{path}-{index}" for index, path in enumerate(paths)]):
@@ -138,6 +143,12 @@ def distinct_names(paths: Sequence[str]) -> list[str]:
             if len(alike) > 1:
                 for index in alike:
                     names[index] = longer[index]
+    taken: set[str] = set()
+    for index, name in enumerate(names):
+        while name.casefold() in taken:  # another photo has the longest name for its own
+            name += f"-{index}"
+        taken.add(name.casefold())
+        names[index] = name
     return names
 
 
@@ -162,7 +173,8 @@ def _photos(source: str, out: Path | None) -> Iterator[Path]:
         matches = sorted(glob.glob(source, recursive=True))
         if not matches:
             raise ImageError(f"{source} matches no file")
-        in_results = _is_in(out)
+        inside = out is not None and is_below(Path(_fixed(source)), out)
+        in_results = _is_in(None if inside else out)
         for match in matches:
             if in_results(Path(match)):
                 continue
@@ -174,6 +186,35 @@ def _photos(source: str, out: Path | None) -> Iterator[Path]:
         raise ImageError(f"{source} is not there; name a photo, a folder or a pattern")
     else:
         yield path
+
+
+def folder_read(source: str | os.PathLike[str]) -> Path | None:
+    """Return the folder below which every photo is taken, of a folder or a pattern; else None."""
+    if os.path.isdir(source):
+        return Path(source)
+    if glob.has_magic(os.fspath(source)) and not os.path.lexists(source):
+        return Path(_fixed(os.fspath(source)))
+    return None
+
+
+def _fixed(pattern: str) -> str:
+    """Return the folder that a pattern begins with.
+
+    >>> _fixed("shots/2024/*/a*.jpg"), _fixed("*.jpg")
+    ('shots/2024', '.')
+    """
+    place = os.path.dirname(pattern)
+    while glob.has_magic(place):
+        place = os.path.dirname(place)
+    return place or "."
+
+
+def _refuse_results_among(folder: Path, out: Path | None) -> None:
+    if out is not None and folder.is_dir() and is_below(folder, out):
+        raise ArgumentError(
+            f"{out} holds the data set {folder}, and what is written there would be read as part "
+            "of it; name another folder, which may be below it"
+        )
 
 
 def _is_in(out: Path | None) -> Callable[[Path], bool]:
@@ -233,6 +274,7 @@ def _coco(
     skip: Skip | None,
 ) -> Iterator[_Named]:
     if path.is_dir():
+        _refuse_results_among(path, out)
         files = sorted(filterfalse(_is_in(out), path.rglob("*.json")))
         if len(files) != 1:
             raise TruthError(f"{path} has {len(files)} .json files; name the data set's instead")

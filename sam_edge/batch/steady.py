@@ -8,15 +8,19 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import IO, Any
+from typing import Any
 
 from sam_edge.batch.values import ALIVE, FAILED, WANTS_MEMORY, BatchError, Job, Outcome, Settings
 from sam_edge.errors import SamEdgeError
 
 MOST_DEATHS = 2
 """A photo that this many workers died of is reported."""
+
+END_TIMEOUT = 20.0
+"""Seconds for a process that has nothing left to do."""
 
 RECYCLED_ABOVE = 0.9
 """Of its share: a worker that holds more between two photos is replaced."""
@@ -42,15 +46,10 @@ class _DiedError(Exception):
 
 
 class _Process:
-    """One worker process, started when it is made. Used by one thread.
+    """One worker process, started when it is made. Used by one thread, but for ``kill``."""
 
-    Raises:
-        _DiedError: if it died while it opened the model.
-        SamEdgeError: if it could not open it.
-    """
-
-    def __init__(self, settings: Settings, share: int | None) -> None:
-        self.patience = settings.stall_timeout  # in seconds
+    def __init__(self, patience: float) -> None:
+        self.patience = patience  # in seconds, with one that makes no progress
         self._stalled = False
         # -P: photos' folder is often the current one, and must not be searched for modules. A
         # group of its own: Ctrl-C is for the parent, which lets this finish its photo.
@@ -64,6 +63,14 @@ class _Process:
             env={**ENVIRONMENT, **os.environ},
             **group,
         )
+
+    def open(self, settings: Settings, share: int | None) -> None:
+        """Open the model.
+
+        Raises:
+            _DiedError: if it died of that.
+            SamEdgeError: if it could not.
+        """
         error = self._ask((settings, share))
         if error is not None:
             self.end()
@@ -89,17 +96,24 @@ class _Process:
             with suppress(OSError):
                 assert stream is not None
                 stream.close()
-        self._process.wait()
+        try:
+            self._process.wait(min(self.patience, END_TIMEOUT))
+        except subprocess.TimeoutExpired:  # it hangs in an engine's end; all is written
+            self.kill()
+            self._process.wait()
 
     def _ask(self, content: object) -> Any:  # noqa: ANN401 - what the process pickles
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
-            pickle.dump(content, self._process.stdin)
-            self._process.stdin.flush()
-            while (answer := self._heard(self._process.stdout)) == ALIVE:
-                pass
-            return answer
+            with self._watched():  # a large job waits until it is read
+                pickle.dump(content, self._process.stdin)
+                self._process.stdin.flush()
+            while True:
+                with self._watched():
+                    answer = pickle.load(self._process.stdout)
+                if answer != ALIVE:
+                    return answer
         except (OSError, EOFError, pickle.UnpicklingError):
             self.kill()
             self.end()
@@ -107,13 +121,14 @@ class _Process:
             death = stalled if self._stalled else _death(self._process.returncode)
             raise _DiedError(death) from None
 
-    def _heard(self, stream: IO[bytes]) -> Any:  # noqa: ANN401 - what the process pickles
-        """Return what the process says next; end it if that takes too long."""
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """End the process if what is done meanwhile takes too long."""
         watch = threading.Timer(self.patience, self._stall)
         watch.daemon = True
         watch.start()
         try:
-            return pickle.load(stream)
+            yield
         finally:
             watch.cancel()
 
@@ -166,13 +181,12 @@ class SteadyWorker:
             self.end()
         while not self._killed:
             try:
-                if self._process is None:
-                    self._threads = threads
-                    self._process = self._new(threads, share)
-                    self._opened = True
-                outcome, self._held = self._process.do(job, share)
+                process = self._process or self._open(threads, share)
+                outcome, self._held = process.do(job, share)
             except _DiedError as error:
                 self._process = None
+                if self._killed:
+                    return None
                 job = replace(job, attempt=job.attempt + 1)
                 if job.attempt < MOST_DEATHS:
                     continue
@@ -187,21 +201,28 @@ class SteadyWorker:
             return outcome
         return None
 
-    def _new(self, threads: int, share: int | None) -> _Process:
+    def _open(self, threads: int, share: int | None) -> _Process:
         if share is not None and share < LEAST_SHARE:
             raise BatchError(
                 f"a worker process would have {share / 1e6:.0f} MB of the memory limit, and needs "
                 f"{LEAST_SHARE / 1e6:.0f} MB at least: give more, or fewer processes"
             )
+        self._threads = threads
+        process = self._process = _Process(self._settings.stall_timeout)
+        if self._killed:  # meanwhile
+            process.kill()
         try:
-            return _Process(replace(self._settings, threads=threads), share)
+            process.open(replace(self._settings, threads=threads), share)
         except SamEdgeError as error:
+            self._process = None
             if share is None:
                 raise
             raise BatchError(
                 f"{error}; a worker process may have {share / 1e6:.0f} MB of the memory limit: "
                 "give more, or fewer processes"
             ) from error
+        self._opened = True
+        return process
 
     def kill(self) -> None:
         """End at once, from another thread."""
@@ -212,7 +233,6 @@ class SteadyWorker:
 
     def end(self) -> None:
         """Let the process end, once it has done its photo."""
-        process, self._process = self._process, None
-        self._held = 0
-        if process is not None:
-            process.end()
+        if self._process is not None:
+            self._process.end()
+        self._process, self._held = None, 0

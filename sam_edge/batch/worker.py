@@ -53,7 +53,7 @@ from sam_edge.tiling import georeference_of, open_windows, segment_tiles
 from sam_edge_runtimes import Float32
 from sam_edge_runtimes.memory import peak_rss, resident_sizes
 
-RECORD_FORMAT = 1
+RECORD_FORMAT = 2
 RECORD = ".done.json"
 """Beside each result: what it was made of. It is written last, so where it is, all is."""
 
@@ -96,6 +96,7 @@ class Worker:
             memory_ceiling_bytes=settings.memory_limit,
             **settings.generator,
         )
+        self._alive = alive
         self._proved = False
         self.limited = False  # whether this process may have only so much memory
         self._made_by = fingerprint_of(model.spec, model.engine, settings)
@@ -143,19 +144,20 @@ class Worker:
             "image": [item.file_name, item.image_id],
         }
         if self._settings.resume or job.attempt:
-            record = self._right(item, made_of, job.problems)
+            record = self._right(item, made_of)
             if record is not None:
-                return Outcome(item, KEPT, record["masks"], tuple(record["problems"]))
+                problems = (*job.problems, *record["problems"])
+                return Outcome(item, KEPT, record["masks"], problems)
         photo = Photo(item.path)
-        problems = list(job.problems)
+        found: list[str] = []
         outputs = {}
         if self._settings.tile is not None:
-            masks, size = self._tiled(item.path, self._settings.tile, problems)
+            masks, size = self._tiled(item.path, self._settings.tile, found)
         else:
             pixels = photo.read(stretch=self._settings.stretch)
             size = (pixels.shape[0], pixels.shape[1])
             self._model.last = None
-            masks = self._masks(pixels, job.prompts, photo, problems)
+            masks = self._masks(pixels, job.prompts, photo, found)
             if self._embeddings is not None:
                 embedding = self._model.last or self._model.encode_image(pixels)
                 data = embedding.to_bytes()
@@ -171,17 +173,15 @@ class Worker:
             "made_of": made_of,
             "outputs": outputs,
             "masks": len(masks),
-            "problems": problems,
+            "problems": found,
         }
         if self._settings.kind != "coco":
             record["coco"] = document
             outputs["coco"] = _sha256(json_text(document).encode())
         self._place.write(f"{item.name}{RECORD}", json_text(record).encode())
-        return Outcome(item, DONE, len(masks), tuple(problems))
+        return Outcome(item, DONE, len(masks), (*job.problems, *found))
 
-    def _right(
-        self, item: Item, made_of: Mapping[str, Any], problems: tuple[str, ...]
-    ) -> dict[str, Any] | None:
+    def _right(self, item: Item, made_of: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return the record of results that are there and as this run would make them."""
         record = read_record(self._place.read(f"{item.name}{RECORD}"), item.name)
         if record is None or record["made_of"] != made_of:
@@ -211,7 +211,7 @@ class Worker:
         if prompts is None:
             return labelled(self._generator.generate(pixels))
         size = (pixels.shape[0], pixels.shape[1])
-        detections = prompts.at(size, photo.file_name)
+        detections = prompts.at(size, photo.file_name, skip=problems.append)
         if not detections:
             return []
         return segment_boxes(
@@ -249,6 +249,7 @@ class Worker:
             top_k=words.top_k,
             best_phrase=words.best_phrase,
         )
+        self._alive()
         if not found:
             return []
         embedding = self._model.encode_image(pixels)

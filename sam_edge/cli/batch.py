@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -14,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from sam_edge.cli.console import PhotoBar, duration, say, show
 from sam_edge.cli.flags import add_model_arguments, memory_size, model_named, whole_number
-from sam_edge.cli.frame import FAILED, Subparsers, add_command
+from sam_edge.cli.frame import FAILED, CommandLineError, Subparsers, add_command
 from sam_edge.cli.knobs import (
     add_generator_arguments,
     add_tile_arguments,
@@ -29,7 +30,7 @@ from sam_edge.formats.write import FORMATS
 from sam_edge.prompt_files import PROMPTS_HELP
 
 if TYPE_CHECKING:
-    from sam_edge.batch import Outcome, Summary
+    from sam_edge.batch import Batch, Outcome, Summary
 
 MOST_PROCESSES = 4096
 MOST_SECONDS = 7 * 24 * 3600
@@ -176,11 +177,14 @@ def run_batch(arguments: argparse.Namespace) -> int:
         stall_timeout=arguments.stall_timeout,
         stop=stop,
     )
+    _check_log(batch, arguments.json_log)
+    for line in (problems := batch.problems):
+        say(f"sam-edge: {line}")
     total = len(batch.photos.items)
     bar = PhotoBar.if_watched()
     done = kept = errors = 0
     with _log(arguments.json_log) as log, _stopping(stop):
-        log.write({"event": "start", "photos": total})
+        log.write({"event": "start", "photos": total, "errors": problems})
         for outcome in batch.iterate():
             entries = entries_of(outcome)
             for entry in entries:
@@ -194,6 +198,27 @@ def run_batch(arguments: argparse.Namespace) -> int:
         log.write({"event": "end", **_summed(summary)})
     say(_said(summary, arguments.output, arguments.prompts))
     return FAILED if summary.errors or summary.stopped else 0
+
+
+def _check_log(batch: Batch, word: str | None) -> None:
+    """Refuse a log that would replace a result, or what is no log.
+
+    Raises:
+        CommandLineError: if it would.
+    """
+    if word is None or word == "-" or (os.path.exists(word) and not os.path.isfile(word)):
+        return
+    if batch.writes(word):
+        raise CommandLineError(f"--json-log {word}: a result has that name; choose another")
+    if not os.path.exists(word):
+        return
+    with open(word, "rb") as file:
+        start = file.read(len(_START))
+    if not _START.startswith(start):
+        raise CommandLineError(f"--json-log {word} is no log, and would be written over")
+
+
+_START = b'{"event": "start"'
 
 
 class _Log:

@@ -127,7 +127,7 @@ def run_everything(arguments: argparse.Namespace) -> int:
         elif detections is not None:
             skip = failures.skip(photo)
             prompts = detections.prompts_of(photo.path or Path(photo.name), skip=skip)
-            boxes = prompts.at(size, photo.file_name)
+            boxes = prompts.at(size, photo.file_name, skip=skip)
             masks = segment_boxes(
                 model,
                 model.encode_image(image),

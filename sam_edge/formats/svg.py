@@ -31,6 +31,8 @@ def svg_text(masks: list[LabelledMask], *, size: tuple[int, int], opacity: float
     ]
     for index in largest_first(masks):
         mask = masks[index]
+        if not mask.area:
+            continue
         red, green, blue = colours[index].tolist()
         path = "".join(_path(ring) for ring in span_rings(mask.spans))
         title = f"{escape(printable(mask.label))}, predicted IoU {mask.predicted_iou:.3f}"

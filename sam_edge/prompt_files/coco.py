@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections import Counter
@@ -284,6 +285,8 @@ def _xywh(entry: Mapping[str, Any]) -> tuple[float, float, float, float]:
     x, y, width, height = numbers(entry, "bbox", 4)
     if entry.get("bbox_mode") == _XYXY_ABS:
         width, height = width - x, height - y
+        if not math.isfinite(width) or not math.isfinite(height):
+            raise ValueError(f"bbox must be corners of a photo, got {shown(entry['bbox'])}")
     return x, y, width, height
 
 

@@ -120,6 +120,37 @@ def test_a_log_that_cannot_be_written_is_named(shots, tmp_path, capsys):
     assert "--json-log" in capsys.readouterr().err
 
 
+def test_a_log_replaces_no_result_and_nothing_but_a_log(tmp_path, capsys):
+    photos = draw_set(tmp_path / "photos", 1)
+    out = tmp_path / "out"
+    words = ["batch", str(photos), "-o", str(out), "--prompts", str(photos / "boxes.csv")]
+    labels = tmp_path / "labels.txt"
+    labels.write_text("0 0.5 0.5 0.1 0.1")
+    results = ("errors.jsonl", "coco.json", "a/000.done.json", "a/000-everything.json")
+    for log in (labels, *(out / name for name in results)):
+        assert main([*words, "--json-log", str(log)]) == 2
+        assert f"--json-log {log}" in capsys.readouterr().err
+    assert labels.read_text() == "0 0.5 0.5 0.1 0.1"
+    assert not list(out.rglob("*.json"))
+    log = out / "log.jsonl"
+    for _ in range(2):
+        assert main([*words, "--json-log", str(log), "--resume"]) == 0
+    assert [line["event"] for line in lines(log)] == ["start", "photo", "end"]
+
+
+def test_what_is_bad_and_of_no_photo_is_said_and_logged(tmp_path, capsys):
+    photos = draw_set(tmp_path / "photos", 1)
+    box = {"image_id": None, "category_id": 1, "bbox": [1, 2, 3, 4]}
+    content = {"images": [{"id": 1, "file_name": "000.png"}], "annotations": [box]}
+    boxes = tmp_path / "boxes.json"
+    boxes.write_text(json.dumps({**content, "categories": [{"id": 1, "name": "cat"}]}))
+    log = tmp_path / "log.jsonl"
+    words = ["batch", str(photos), "-o", str(tmp_path / "out"), "--prompts", str(boxes)]
+    assert main([*words, "--json-log", str(log)]) == 1
+    (problem,) = lines(log)[0]["errors"]
+    assert problem in capsys.readouterr().err
+
+
 def batch_process(photos, out, *words):
     """Start the command, which writes a line for each photo."""
     code = "import sys; from sam_edge.cli import main; sys.exit(main(sys.argv[1:]))"
@@ -243,6 +274,43 @@ def test_a_worker_that_stands_still_is_replaced(shots, tmp_path):
     assert "made no progress for 0.5 s" in outcome.error
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a process cannot be made to stand still")
+def test_a_worker_that_reads_no_job_and_one_that_does_not_end_are_ended(shots, tmp_path):
+    batch = Batch(shots, tmp_path / "out", prompts=shots / "boxes.csv")
+    worker = SteadyWorker(batch.settings)
+    first, second, *_ = batch.jobs()
+    many = replace(second.prompts, source="x" * 2**18)  # more than a pipe holds
+    try:
+        assert worker.do(first, 1, None).status == "done"
+        worker._process.patience = 0.5
+        os.kill(worker._process._process.pid, signal.SIGSTOP)
+        outcome = worker.do(replace(second, prompts=many, attempt=1), 1, None)
+        assert "made no progress" in outcome.error
+        assert worker.do(first, 1, None).status == "done"
+        worker._process.patience = 0.5
+        os.kill(worker._process._process.pid, signal.SIGSTOP)
+    finally:
+        ended = worker._process._process
+        worker.end()
+    assert ended.returncode == -signal.SIGKILL
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process cannot be made to stand still")
+def test_a_worker_that_opens_its_model_can_be_killed(shots, tmp_path):
+    batch = Batch(shots, tmp_path / "out", prompts=shots / "boxes.csv")
+    worker = SteadyWorker(batch.settings)
+    answers = []
+    working = threading.Thread(target=lambda: answers.append(worker.do(*begin)))
+    begin = (next(batch.jobs()), 1, None)
+    working.start()
+    while worker._process is None:
+        pass
+    os.kill(worker._process._process.pid, signal.SIGSTOP)
+    worker.kill()
+    working.join(60)
+    assert answers == [None]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_a_photo_that_two_workers_die_of_is_reported(tmp_path):
     draw(tmp_path / "quick.png", 1)
@@ -354,6 +422,10 @@ def test_a_loop_that_is_left_leaves_no_process(tmp_path, shots):
         ({"generator": {"model": 1}}, "model is no knob"),
         ({"generator": {"points_per_side": 0}}, "points_per_side"),
         ({"prompts": "other.csv"}, "names none of the 6 photos"),
+        ({"stall_timeout": 0}, "stall_timeout"),
+        ({"stall_timeout": "10"}, "stall_timeout"),
+        ({"tile": "64"}, "tile must be a whole number"),
+        ({"tolerance": float("nan")}, "tolerance"),
         ({"model": "no-such-model"}, "no-such-model"),
     ],
 )
@@ -374,6 +446,13 @@ def test_photos_are_not_written_over(tmp_path):
         Batch([tmp_path / "x.png", tmp_path / "x-labels.png"], tmp_path, format="png")
     with pytest.raises(ArgumentError, match="a label map is a photo, too"):
         Batch(tmp_path, f"file://{tmp_path}", format="png")
+    for folder in "ab":
+        draw(tmp_path / "set" / folder / "x.png", 0)
+    folders = [tmp_path / "set" / "a", tmp_path / "set" / "b"]
+    with pytest.raises(ArgumentError, match="a label map is a photo, too"):
+        Batch(folders, tmp_path / "set", format="png")
+    with pytest.raises(ArgumentError, match="a label map is a photo, too"):
+        Batch(f"{tmp_path}/set/*/*.png", tmp_path / "set", format="png")
 
 
 def coco_set(folder, *, ids=(1, 2)):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 
 import pytest
 from PIL import Image
@@ -39,6 +40,38 @@ def test_a_folder_is_taken_with_all_below_it(folder):
 def test_results_among_the_photos_are_no_photos(folder):
     out = folder / "a"
     assert names(photo_set([folder], out=out)) == [("cup", "cup.jpg", None)]
+
+
+def test_a_pattern_may_have_its_results_beside_the_photos(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    for out in (".", "a", ".."):
+        assert names(photo_set(["a/*.jpg"], out=folder / out)) == [("cup", "cup.jpg", None)]
+    found = photo_set(["**/*.jpg"], out=folder / "a")
+    assert names(found) == [("cup", "cup.jpg", None)]
+
+
+@pytest.mark.parametrize("dataset", ["coco", "sa1b", "labelme"])
+def test_results_among_a_data_sets_files_are_refused(folder, dataset):
+    for out in (folder, folder.parent):
+        with pytest.raises(ArgumentError, match="would be read as part of it"):
+            photo_set([folder], dataset=dataset, out=out)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_a_photo_is_known_by_where_links_lead(folder, tmp_path):
+    (tmp_path / "b").mkdir()
+    Image.new("RGB", (8, 6)).save(tmp_path / "b" / "cup.jpg")
+    (tmp_path / "b" / "deep").mkdir()
+    (folder / "link").symlink_to(tmp_path / "b" / "deep")
+    (folder / "again").symlink_to(folder / "a")
+    (folder / "b.txt").write_text("cup.jpg\nlink/../cup.jpg\na/cup.jpg\nagain/cup.jpg\n")
+    found = photo_set([folder / "b.txt"])
+    assert [os.path.realpath(item.path) for item in found.items] == [
+        str(folder / "cup.jpg"),
+        str(tmp_path / "b" / "cup.jpg"),
+        str(folder / "a" / "cup.jpg"),
+    ]
+    assert len({item.name for item in found.items}) == 3
 
 
 def test_a_list_a_pattern_and_a_photo_name_each_photo_once(folder):
