@@ -14,7 +14,7 @@ from typing import Any, Unpack
 from sam_edge.automatic import SamAutomaticMaskGenerator
 from sam_edge.batch.categories import joined
 from sam_edge.batch.collected import COCO, ERRORS, ErrorLog, write_coco
-from sam_edge.batch.inputs import PhotoSet, folder_read, is_below, photo_set
+from sam_edge.batch.inputs import PhotoSet, folder_read, is_below, photo_set, real_path
 from sam_edge.batch.options import ENGINES, Options, Paths, Summary, all_knobs
 from sam_edge.batch.places import local_folder, place_at
 from sam_edge.batch.values import (
@@ -395,7 +395,7 @@ def _refuse_to_be_read(
         place = folder_read(source)
         if place is None or not is_below(place, folder):
             continue
-        real = cache(os.path.realpath)
+        real = cache(real_path)
         if any(is_below(folder / f"{item.name}.png", place, real) for item in items):
             raise ArgumentError(
                 f"results would be among the photos of {place}, and a label map is a photo, too; "

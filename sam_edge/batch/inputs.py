@@ -97,7 +97,7 @@ def photo_set(
             named += map(_Named, _photos(source, out))
         if len(sources) == 1 and path.is_dir():
             root = os.path.abspath(path)
-    real = cache(os.path.realpath)  # of a million photos in few folders
+    real = cache(real_path)  # of a million photos in few folders
     seen: dict[str, _Named] = {}
     for photo in named:
         seen.setdefault(os.path.join(real(photo.path.parent), photo.path.name), photo)
@@ -219,10 +219,18 @@ def _refuse_results_among(folder: Path, out: Path | None) -> None:
 
 def _is_in(out: Path | None) -> Callable[[Path], bool]:
     """Return what says whether a path is the folder of the results, or below it."""
-    return partial(is_below, folder=out, real=cache(os.path.realpath)) if out else lambda _: False
+    return partial(is_below, folder=out, real=cache(real_path)) if out else lambda _: False
 
 
-def is_below(path: Path, folder: Path, real: Callable[[Path], str] = os.path.realpath) -> bool:
+def real_path(path: Path) -> str:
+    """Return where links lead; a name that no file can have leads nowhere."""
+    try:
+        return os.path.realpath(path)
+    except ValueError:
+        return os.path.abspath(path)
+
+
+def is_below(path: Path, folder: Path, real: Callable[[Path], str] = real_path) -> bool:
     """Whether a path is a folder, or is below it, wherever links lead.
 
     Args:

@@ -137,3 +137,8 @@ def test_what_holds_no_photos_is_refused(tmp_path, monkeypatch, sources, dataset
     monkeypatch.chdir(tmp_path)
     with pytest.raises(error, match=message):
         photo_set(sources, dataset=dataset)
+
+
+def test_a_name_that_no_file_can_have_is_a_photo_that_is_not_there(folder):
+    (folder / "b.txt").write_text("a/x\0y.jpg\n", encoding="utf-8")
+    assert len(photo_set([folder / "b.txt"], out=folder / "out").items) == 1

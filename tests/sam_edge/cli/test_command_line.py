@@ -193,7 +193,7 @@ def test_everything_takes_folders_and_goes_on(here, capsys):
     assert "1 photos done, 1 failed" in capsys.readouterr().err
 
 
-def test_one_bad_annotation_among_many_is_skipped(here, capsys):
+def test_a_bad_annotation_among_many_is_skipped_and_its_mask_empty(here, capsys):
     boxes = [
         {"image_id": "disc", "category_id": 1, "bbox": [40, 20, 80, 80], "score": 0.5},
         {"image_id": "disc", "category_id": 1, "bbox": [1, 2, -3, 4], "score": 0.5},
@@ -202,7 +202,9 @@ def test_one_bad_annotation_among_many_is_skipped(here, capsys):
     Path("b.json").write_text(json.dumps(boxes))
     words = ["everything", "disc.png", "--prompts", "b.json", "--format", "coco", "-o", "o.json"]
     assert main(words) == 1
-    assert len(json.loads(Path("o.json").read_text())["annotations"]) == 1
+    annotations = json.loads(Path("o.json").read_text())["annotations"]
+    assert [entry["area"] > 0 for entry in annotations] == [True, False, False]
+    assert [entry["bbox"] for entry in annotations] == [box["bbox"] for box in boxes]
     assert capsys.readouterr().err.count("skipped\n") == 2
 
 
