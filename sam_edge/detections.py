@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sam_edge.embedding import ImageEmbedding
 from sam_edge.errors import PromptError, SamEdgeError
@@ -141,7 +142,7 @@ def segment_boxes(
     Raises:
         PromptError: if a prompt lies outside the photo.
     """
-    height, width = embedding.original_size
+    nothing = np.zeros(embedding.original_size, np.bool_)
     prompts: dict[int, Prompt] = {}
     for index, detection in enumerate(detections):
         if detection.box is None and not detection.points:
@@ -151,7 +152,7 @@ def segment_boxes(
             sparse_prompts(prompt, embedding.original_size, embedding.input_size)
             prompts[index] = prompt
     masks = {
-        index: _empty_mask(detection, embedding.original_size)
+        index: _labelled(replace(detection, points=()), nothing, 0.0, 0.0)
         for index, detection in enumerate(detections)
         if index not in prompts and detection.coco is not None and detection.coco.bbox is not None
     }
@@ -172,28 +173,21 @@ def segment_boxes(
                 threshold=model.spec.masks.threshold,
             )
             detection = detections[mine[number]]
-            masks[mine[number]] = LabelledMask(
-                rle=encode_rle(result.masks[best]),
-                predicted_iou=float(result.scores[best]),
-                stability_score=float(stability),
-                points=[list(point) for point in detection.points],
-                crop_box=[0, 0, width, height],
-                label=detection.label,
-                coco=detection.coco,
-                box_score=detection.score,
-                prompt=detection.box,
+            masks[mine[number]] = _labelled(
+                detection, result.masks[best], float(result.scores[best]), float(stability)
             )
     return [mask for _, mask in sorted(masks.items())]
 
 
-def _empty_mask(detection: Detection, size: tuple[int, int]) -> LabelledMask:
-    """Return the mask of a box with nothing in it."""
-    height, width = size
+def _labelled(
+    detection: Detection, mask: NDArray[np.bool_], score: float, stability: float
+) -> LabelledMask:
+    height, width = mask.shape
     return LabelledMask(
-        rle=encode_rle(np.zeros(size, np.bool_)),
-        predicted_iou=0.0,
-        stability_score=0.0,
-        points=[],
+        rle=encode_rle(mask),
+        predicted_iou=score,
+        stability_score=stability,
+        points=[list(point) for point in detection.points],
         crop_box=[0, 0, width, height],
         label=detection.label,
         coco=detection.coco,

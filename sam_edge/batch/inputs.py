@@ -86,10 +86,12 @@ def photo_set(
         source, path = os.fspath(word), Path(word)
         if source in ("", "-"):
             raise ImageError(f"{source!r} is no photo of a set; name a photo, folder or pattern")
-        if dataset == "coco" or path.suffix.lower() == ".json":
+        is_json = path.suffix.lower() == ".json"
+        if dataset is not None or is_json:
+            _refuse_results_among(path, out)
+        if dataset == "coco" or is_json:
             named += _coco(path, images, categories, out, skip)
         elif dataset is not None:
-            _refuse_results_among(path, out)
             reader: Callable[[Path, Path | None, Skip | None], Iterator[_Named]]
             reader = _sa1b if dataset == "sa1b" else _labelme
             named += reader(path, out, skip)
@@ -169,7 +171,7 @@ def _photos(source: str, out: Path | None) -> Iterator[Path]:
         yield from _below(path, out)
     elif path.suffix.lower() in LISTS:
         yield from _listed(path)
-    elif glob.has_magic(source) and not os.path.lexists(source):
+    elif _is_pattern(source):
         matches = sorted(glob.glob(source, recursive=True))
         if not matches:
             raise ImageError(f"{source} matches no file")
@@ -192,9 +194,12 @@ def folder_read(source: str | os.PathLike[str]) -> Path | None:
     """Return the folder below which every photo is taken, of a folder or a pattern; else None."""
     if os.path.isdir(source):
         return Path(source)
-    if glob.has_magic(os.fspath(source)) and not os.path.lexists(source):
-        return Path(_fixed(os.fspath(source)))
-    return None
+    name = os.fspath(source)
+    return Path(_fixed(name)) if _is_pattern(name) else None
+
+
+def _is_pattern(source: str) -> bool:
+    return glob.has_magic(source) and not os.path.lexists(source)
 
 
 def _fixed(pattern: str) -> str:
@@ -282,7 +287,6 @@ def _coco(
     skip: Skip | None,
 ) -> Iterator[_Named]:
     if path.is_dir():
-        _refuse_results_among(path, out)
         files = sorted(filterfalse(_is_in(out), path.rglob("*.json")))
         if len(files) != 1:
             raise TruthError(f"{path} has {len(files)} .json files; name the data set's instead")
