@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import _thread
 import argparse
 import logging
 import os
+import signal
 import stat
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TextIO, TypeAlias
+from typing import TYPE_CHECKING, TextIO, TypeAlias
 
 from sam_edge._version import __version__
 from sam_edge.cli.console import discard, say
 from sam_edge.errors import ArgumentError, PromptError, SamEdgeError
 from sam_edge.text import printable
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
 
 FAILED, WRONG_CALL = 1, 2
 
@@ -88,6 +94,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     debug = False
+    hook, sys.unraisablehook = sys.unraisablehook, _pass_ctrl_c_on
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
@@ -115,6 +122,27 @@ def main(argv: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         say(f"sam-edge: {one_line(error)}")
         return WRONG_CALL if isinstance(error, PromptError | ArgumentError) else FAILED
+    finally:
+        sys.unraisablehook = hook
+
+
+def _pass_ctrl_c_on(lost: UnraisableHookArgs) -> None:
+    """Ctrl-C may come where no exception can leave, as in what a module's lock calls when it goes.
+
+    Python would print a traceback and go on as if nobody had pressed it.
+    """
+    if lost.exc_type is KeyboardInterrupt:
+        threading.Timer(0.01, _interrupt).start()  # once the hook has been left, too
+    else:
+        sys.__unraisablehook__(lost)
+
+
+def _interrupt() -> None:
+    main_thread = threading.main_thread().ident
+    if sys.platform == "win32" or main_thread is None:
+        _thread.interrupt_main()
+    else:
+        signal.pthread_kill(main_thread, signal.SIGINT)  # a sleep ends, too
 
 
 def _log_to_stderr(level: str) -> None:

@@ -481,6 +481,23 @@ def test_ctrl_c_while_commands_are_imported_is_no_traceback(plug_in, capsys):
     assert capsys.readouterr().err == "sam-edge: stopped\n"
 
 
+def test_ctrl_c_where_no_exception_can_leave_is_not_lost(here, monkeypatch, capsys):
+    class Going:
+        def __del__(self):
+            raise KeyboardInterrupt
+
+    def load(*_, **__):
+        Going()
+        time.sleep(30)
+        raise AssertionError("nobody stopped it")
+
+    monkeypatch.setattr(sam_edge.cli.flags, "load_model", load)
+    hook = sys.unraisablehook
+    assert main(["segment", "disc.png", *POINT]) == 1
+    assert capsys.readouterr().err == "sam-edge: stopped\n"
+    assert sys.unraisablehook is hook
+
+
 def test_a_warning_is_one_line(here, monkeypatch, capsys):
     def load(*_, **__):
         warnings.warn("the photo is\n dark", stacklevel=1)
