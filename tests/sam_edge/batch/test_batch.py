@@ -197,7 +197,9 @@ def test_killed_and_stopped_and_resumed_it_is_as_if_nothing_had_been(tmp_path):
     assert seen[-1]["stopped"]
     assert seen[-1]["kept"] >= 5
     assert len(list(out.rglob("*.done.json"))) >= 7
-    last = batch_process(photos, out, "--processes", "1", "--threads", "2")
+    # On Arm, ONNX Runtime's last bits depend on the number of threads.
+    threads = "1" if platform.machine() in ("aarch64", "arm64") else "2"
+    last = batch_process(photos, out, "--processes", "1", "--threads", threads)
     seen, code = after(last, 99, None)
     assert code == 1
     assert seen[-1]["done"] + seen[-1]["kept"] == 16
