@@ -12,9 +12,10 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, TextIO, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
 from sam_edge._version import __version__
 from sam_edge.cli.console import discard, say
@@ -94,7 +95,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     debug = False
-    hook, sys.unraisablehook = sys.unraisablehook, _pass_ctrl_c_on
+    hook = sys.unraisablehook
+    sys.unraisablehook = partial(_pass_ctrl_c_on, hook)
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
@@ -126,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.unraisablehook = hook
 
 
-def _pass_ctrl_c_on(lost: UnraisableHookArgs) -> None:
+def _pass_ctrl_c_on(hook: Callable[[UnraisableHookArgs], Any], lost: UnraisableHookArgs) -> None:
     """Ctrl-C may come where no exception can leave, as in what a module's lock calls when it goes.
 
     Python would print a traceback and go on as if nobody had pressed it.
@@ -134,7 +136,7 @@ def _pass_ctrl_c_on(lost: UnraisableHookArgs) -> None:
     if lost.exc_type is KeyboardInterrupt:
         threading.Timer(0.01, _interrupt).start()  # once the hook has been left, too
     else:
-        sys.__unraisablehook__(lost)
+        hook(lost)
 
 
 def _interrupt() -> None:
