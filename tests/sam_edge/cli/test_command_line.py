@@ -481,7 +481,15 @@ def test_ctrl_c_while_commands_are_imported_is_no_traceback(plug_in, capsys):
     assert capsys.readouterr().err == "sam-edge: stopped\n"
 
 
-def test_ctrl_c_where_no_exception_can_leave_is_not_lost(here, monkeypatch, capsys):
+@pytest.fixture
+def interruptible():
+    """What a shell starts in the background ignores Ctrl-C, these tests perhaps."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_where_no_exception_can_leave_is_not_lost(here, interruptible, monkeypatch, capsys):
     class Going:
         def __del__(self):
             raise KeyboardInterrupt
